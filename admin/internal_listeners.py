@@ -5,6 +5,7 @@ aiohttp's own response to a malformed request repeats the offending line, which 
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -27,6 +28,10 @@ _DESCRIPTORS_SHARE = 8
 
 _LOG_SECONDS = 60.0
 """The minimum time between two log lines about too many connections."""
+
+_MOST_SLASHES = 32
+"""The maximum number of slashes in a path. aiohttp's router takes time that is quadratic in it, and no endpoint has
+nearly as many."""
 
 RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -164,6 +169,8 @@ def _quiet(handler: RequestHandler) -> RequestHandler:
     async def quiet(request: web.BaseRequest) -> web.StreamResponse:
         if isinstance(request.protocol, _QuietConnection):
             request.protocol.busy = True
+        if request.rel_url.raw_path.count("/") > _MOST_SLASHES:
+            return plain_problem(HTTPStatus.NOT_FOUND)
         try:
             return await handler(request)
         except web.HTTPException as error:

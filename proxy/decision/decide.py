@@ -112,7 +112,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
                 if only is None or (only and only[0] not in facts.plain_queries):
                     parameters = route.parameters
                     if pieces is None or pieces.raw != raw_query:
-                        pieces = parameters.split(raw_query)
+                        pieces = parameters.split(raw_query, work)
                     query, only = Query(pieces, parameters), None
                     if query.splits:
                         work = (work or head_work(head)) + query.work

@@ -109,9 +109,12 @@ class Finder:
         """Return whether a plain raw name means this wanted name and no other one."""
         return self._meant_by_plain.get(raw_name.lower()) == (name,)
 
-    def split(self, raw: bytes) -> Pieces:
-        """Split a text at every separator. Raises Refused if there are too many pieces."""
-        return Pieces(raw, self._separators)
+    def split(self, raw: bytes, work: int = 0) -> Pieces:
+        """Split a text at every separator. Raises Refused if there are too many pieces, or if they take too much work.
+
+        `work` is the work that the rest of the head takes.
+        """
+        return Pieces(raw, self._separators, work)
 
     def find(self, pieces: Pieces) -> list[Found]:
         """Return the positions of wanted names, in their order.

@@ -18,15 +18,14 @@ MAX_FOUND_DEEP: Final = 4
 """The limit if values may be encoded twice."""
 
 MAX_ODD_BYTES: Final = 8192
-MAX_ODD_NAMES: Final = 256
-"""The maximum total length, in bytes, of distinct odd names, and their maximum number. DataTables sends 240."""
+"""The maximum total length, in bytes, of distinct odd names."""
 
 LONG_NAMES: Final = 1024
 LONG_COOKIE_NAMES: Final = 256
 MANY_NAMES: Final = 64
 """Odd names that take more than 1024 bytes in total (256 in cookies), or more than 64 names, must not be encoded twice.
-If they take more bytes, they must be ASCII when decoded, because case folding is slow for other characters, and each
-`%` must begin an escape, because decoding others is slow."""
+If they take more bytes, each `%` must begin an escape, because decoding others is slow. For the same reason, cookies
+must then be ASCII when decoded, and parameters must not contain many accents and ligatures."""
 
 FEW_NAMES: Final = 7
 """At most 7 odd names that contain an encoded line break are read one by one."""
@@ -68,13 +67,13 @@ TOO_MANY_FOUND_DEEP = AMBIGUOUS_REQUEST.because(
     f"Parameters that Sitelatch checks occur more than {MAX_FOUND_DEEP} times in the query, and some of their values "
     "are percent-encoded more than once. Encode each value once."
 )
-TOO_MANY_ODD_NAMES = AMBIGUOUS_REQUEST.because(
-    f"More than {MAX_ODD_NAMES} names of parameters or cookies are percent-encoded or outside ASCII, or these names "
-    f"have more than {MAX_ODD_BYTES} bytes together. {_SPLIT}"
+LONG_ODD_NAMES = AMBIGUOUS_REQUEST.because(
+    f"The names of parameters or cookies that are percent-encoded or outside ASCII have more than {MAX_ODD_BYTES} "
+    f"bytes together. {_SPLIT}"
 )
 LONG_FOREIGN_NAMES = AMBIGUOUS_REQUEST.because(
-    f"The percent-encoded names of parameters have more than {LONG_NAMES} bytes together, or those of cookies more "
-    f"than {LONG_COOKIE_NAMES}, and some are outside ASCII. {_SPLIT}"
+    f"The percent-encoded names of parameters have more than {LONG_NAMES} bytes together and contain many accents or "
+    f"ligatures, or those of cookies have more than {LONG_COOKIE_NAMES} bytes together and are outside ASCII. {_SPLIT}"
 )
 LONG_BARE_PERCENTS = AMBIGUOUS_REQUEST.because(
     f"The percent-encoded names of parameters have more than {LONG_NAMES} bytes together, or those of cookies more "

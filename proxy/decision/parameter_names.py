@@ -8,16 +8,27 @@ from collections.abc import Iterable, Sequence
 from proxy.http.percent_encoding import PERCENT, rounds, text
 
 _PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-]*\Z")
-_SIMILAR = str.maketrans("ıđłħŧαγδεθπστφω", "idlhtagdetpstfo")
+_SIMILAR = list(zip("ıđłħŧαγδεθπστφω", "idlhtagdetpstfo", strict=True))
 _MARKS = re.compile(
     "[\u0300-\u036f"  # accents, and the dot that case folding leaves above the `i` of `İ`
     "\xad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"  # characters without a width
-    "\udc80-\udcff]++"  # bytes that are not UTF-8 (`percent_encoding.text`)
+    "\udc80-\udcff]"  # bytes that are not UTF-8 (`percent_encoding.text`)
 )
-"""Characters that some decoders and comparisons drop."""
+"""Characters that some decoders and comparisons drop. A `+` behind the class would make the search much slower."""
 DROPPED_BYTES = bytes([*range(1, 9), *range(0x0E, 0x1C), 0x7F, *b"%"])
 """Control characters, and a `%` that does not begin an escape: classic ASP drops both. White space and NUL are not
 listed, because other backends keep or cut them."""
+
+_EACH_MARK = _MARKS.findall("".join(map(chr, range(0x10000))))
+_LONG_NAME = 128
+_SLOW_CHARACTERS = [
+    character
+    for character in map(chr, (*range(0x300, 0x3400), *range(0xA600, 0xAC00), *range(0xFB00, 0x10000)))
+    if unicodedata.combining(character) or len(unicodedata.normalize("NFKD", character)) > 4
+]
+_SLOW_TO_FOLD = re.compile(f"[{''.join(map(re.escape, _SLOW_CHARACTERS))}]")
+"""Accents that follow a letter, which normalization sorts, and characters that it replaces with more than four."""
+_MOST_SLOW = 256
 
 # Possessive quantifiers (`*+`) never backtrack, so hostile names cost linear time.
 _SAME_AS_UNDERSCORE = r"(?:[_. +]|\[(?![^\]&=]{0,64}\]))"
@@ -35,6 +46,8 @@ _AFTER_BASE = r"(?=[\0&=\n]|\Z)"
 _PERHAPS_SAME = r"[_. +\[]"
 """The same as `_SAME_AS_UNDERSCORE`, with or without a matching `]`."""
 
+_CLASSES = (_SAME_AS_UNDERSCORE, _PERHAPS_SAME)
+
 
 def folded(name: str) -> str:
     """Return a name normalized for comparison, without surrounding spaces."""
@@ -51,7 +64,26 @@ def fold_letters(name: str) -> str:
         return name.lower()
     # Case folding can undo the normal form, so the text is normalized again.
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name).casefold())
-    return _MARKS.sub("", plain).translate(_SIMILAR)
+    plain = _without_marks(plain)
+    # str.translate would be slow, because it raises a KeyError internally for each other character outside ASCII.
+    for letter, similar in _SIMILAR:
+        plain = plain.replace(letter, similar)
+    return plain
+
+
+def _without_marks(name: str) -> str:
+    """Return text without the characters in `_MARKS`. In long text, a search for each of them is faster."""
+    if len(name) < _LONG_NAME:
+        return _MARKS.sub("", name)
+    for mark in _EACH_MARK:
+        if mark in name:
+            name = name.replace(mark, "")
+    return name
+
+
+def is_slow_to_fold(name: str) -> bool:
+    """Return whether text contains so many accents and ligatures that `fold_letters` takes long."""
+    return next(itertools.islice(_SLOW_TO_FOLD.finditer(name), _MOST_SLOW, None), None) is not None
 
 
 class Name:
@@ -111,7 +143,17 @@ def search_pattern(names: Iterable[Name], *, deeper: bool = False) -> re.Pattern
             [_PERHAPS_SAME if part == _SAME_AS_UNDERSCORE else part for part in itertools.takewhile(_is_decoded, parts)]
             for parts in alternatives
         ]
-    return re.compile(f"&{_BEFORE}{_DOT_BEFORE}{_one_of(alternatives)}" if alternatives else r"\Z.")
+    if not alternatives:
+        return re.compile(r"\Z.")
+    return re.compile(f"&{_first_of(alternatives)}{_BEFORE}{_DOT_BEFORE}{_one_of(alternatives)}")
+
+
+def _first_of(alternatives: Iterable[Sequence[str]]) -> str:
+    """Return a check of the first character behind a `&`, which excludes most names and is faster than the pattern."""
+    firsts = {parts[0] if parts else "" for parts in alternatives}
+    characters = "".join("_" if first in _CLASSES else first for first in sorted(firsts))
+    is_known = all(first in _CLASSES or re.fullmatch(r"\\?.", first) for first in firsts)
+    return rf"(?=[\s+?!\[\].{characters}])" if is_known else ""
 
 
 def spellings(raw: bytes) -> list[str]:

@@ -14,20 +14,20 @@ from proxy.decision.parameter_limits import (
     LONG_COOKIE_NAMES,
     LONG_FOREIGN_NAMES,
     LONG_NAMES,
+    LONG_ODD_NAMES,
     MANY_NAMES,
     MAX_COOKIES,
     MAX_FOUND,
     MAX_ODD_BYTES,
-    MAX_ODD_NAMES,
     MAX_PARAMETERS,
     MAX_SEPARATORS,
     SEPARATORS_IN_NAMES,
     TOO_MANY_COOKIES,
     TOO_MANY_FOUND,
-    TOO_MANY_ODD_NAMES,
     TOO_MANY_PARAMETERS,
 )
-from proxy.decision.parameter_names import DROPPED_BYTES, fold_letters
+from proxy.decision.parameter_names import DROPPED_BYTES, fold_letters, is_slow_to_fold
+from proxy.decision.work import check_work, names_work
 from proxy.http.percent_encoding import MAX_ROUNDS, PERCENT, decode_if_cheap, rounds, text
 from proxy.refusals import Refused
 
@@ -38,6 +38,11 @@ cookies at commas follow RFC 2965, as Zope does."""
 _JOINT = b"\x1f"
 """Joins names that are decoded together. Decoding a text with line breaks would take longer."""
 _TO_LINES = bytes.maketrans(_JOINT + b";?#", b"\n&&&")
+_ODD_NAMES = {
+    usual: re.compile(rb"%b([^=%%\x80-\xFF%b]*+[%%\x80-\xFF][^=%b]*+)" % (usual, usual, usual))
+    for usual in (b"&", b";")
+}
+"""Odd names after a separator, by the usual separator."""
 _OF_COOKIES = bytes.maketrans(b";&", b"&=")
 """In cookies, a `&` ends a name like a `=`, but does not separate pieces."""
 
@@ -51,10 +56,11 @@ class Pieces:
 
     __slots__ = ("_decoded", "_odd", "_split", "_text", "_usual", "raw")
 
-    def __init__(self, raw: bytes, separators: bytes = QUERY) -> None:
+    def __init__(self, raw: bytes, separators: bytes = QUERY, work: int = 0) -> None:
         """`separators` are all characters at which some backend separates parameters, the usual one first.
 
-        Raises Refused if there are too many pieces, or if names are encoded too deeply.
+        `work` is the work that the head takes otherwise. Raises Refused if there are too many pieces, or if names are
+        encoded too deeply or take too much work.
         """
         self.raw = raw
         self._usual = usual = separators[:1]
@@ -64,19 +70,15 @@ class Pieces:
         if split.count(usual) >= (MAX_COOKIES if usual == COOKIES else MAX_PARAMETERS):
             raise Refused(TOO_MANY_COOKIES if usual == COOKIES else TOO_MANY_PARAMETERS)
         self._text = "&" + (split if usual == b"&" else split.translate(_OF_COOKIES)).lower().decode("latin-1")
-        self._odd: dict[bytes, list[int]] = {}
-        """The positions of each odd name."""
+        self._odd: dict[bytes, None] = {}
+        """The odd names."""
         self._decoded = ""
         if PERCENT in split or not split.isascii():
-            start = 0
-            for piece in split.split(usual):
-                if PERCENT in piece or not piece.isascii():
-                    name = piece.partition(b"=")[0]
-                    if PERCENT in name or not name.isascii():
-                        self._odd.setdefault(name, []).append(start)
-                start += len(piece) + 1
+            names = dict.fromkeys([piece.partition(b"=")[0] for piece in split.split(usual)])
+            self._odd = {name: None for name in names if PERCENT in name or not name.isascii()}
             if self._odd:
-                self._decoded = _decoded(list(self._odd), LONG_COOKIE_NAMES if usual == COOKIES else LONG_NAMES)
+                long = LONG_COOKIE_NAMES if usual == COOKIES else LONG_NAMES
+                self._decoded = _decoded(list(self._odd), long, work)
 
     def names_like(self, plain: re.Pattern[str], decoded: re.Pattern[str]) -> list[tuple[int, bytes]]:
         """Return the positions and the raw names that contain a pattern, in their order.
@@ -93,8 +95,11 @@ class Pieces:
             if name not in self._odd:
                 found.append((start, name))
         if self._odd:
-            found += [(start, name) for name in self._odd_names_like(decoded) for start in self._odd[name]]
-            found.sort()
+            wanted = set(self._odd_names_like(decoded))
+            if wanted:
+                odd = _ODD_NAMES[self._usual].finditer(self._usual + self._split)
+                found += [(name.start(), name[1]) for name in odd if name[1] in wanted]
+                found.sort()
         if len(found) > MAX_FOUND:
             raise Refused(TOO_MANY_FOUND)
         return [(start + len(name) - len(name.lstrip(b" ")), name.lstrip(b" ")) for start, name in found]
@@ -138,14 +143,15 @@ def _first(pattern: re.Pattern[str], searched: str) -> list[re.Match[str]]:
     return matches
 
 
-def _decoded(names: list[bytes], long: int) -> str:
+def _decoded(names: list[bytes], long: int, work: int) -> str:
     """Return a line for each name: a `&` and the name, decoded as deeply as possible, with case folded.
 
-    Names with more than `long` bytes together must be encoded simply.
+    Names with more than `long` bytes together must be encoded simply. `work` is the work of the rest of the head.
     """
     joined = _JOINT.join(names)
-    if len(joined) > MAX_ODD_BYTES or len(names) > MAX_ODD_NAMES:
-        raise Refused(TOO_MANY_ODD_NAMES)
+    if len(joined) > MAX_ODD_BYTES:
+        raise Refused(LONG_ODD_NAMES)
+    check_work(work + names_work(len(names), 0))
     if len(joined) > long:
         decoded = decode_if_cheap(joined)
         if decoded is None or len(decoded) != len(joined) - 2 * joined.count(b"%"):
@@ -158,6 +164,8 @@ def _decoded(names: list[bytes], long: int) -> str:
         raise Refused(SEPARATORS_IN_NAMES)
     if lines.isascii():
         return lines.lower().decode("ascii")
-    if len(joined) > long:
+    check_work(work + names_work(len(names), len(joined)))
+    foreign = text(lines)
+    if len(joined) > long and (long < LONG_NAMES or is_slow_to_fold(foreign)):
         raise Refused(LONG_FOREIGN_NAMES)
-    return fold_letters(text(lines))
+    return fold_letters(foreign)

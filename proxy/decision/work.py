@@ -10,16 +10,20 @@ from proxy.http.headers import FOLDED, Head
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 # One unit of work is a hundredth of the cost of a plain head that no shortcut reads (proxy/http/plain_requests.py).
-MOST_WORK = 1900
-_FIELD, _COOKIE, _PARAMETER, _FOUND, _FOUND_ODD_NAME, _SITE = 10, 3, 1, 16, 28, 16
-_ODD_NAME, _ODD_VALUE = 2, 1
-"""The additional work of a parameter or cookie whose name or value contains `%` or bytes outside ASCII."""
+MOST_WORK = 1450
+_FIELD, _COOKIE, _FOUND, _FOUND_ODD_NAME, _SITE = 10, 2, 16, 28, 16
+_PARAMETERS, _ODD_NAMES, _ODD_VALUES = 4, 2, 4
+"""The number of parameters that count as one unit of work, and of odd names and odd values that count as another: those
+that contain `%` or bytes outside ASCII."""
+_DIFFERENT_NAME, _FOLDED_BYTES = 1, 16
+"""The additional work of each different odd name, and the number of their bytes that count as one unit of work if they
+are not ASCII when decoded."""
 _DEEP_BYTE = 2
 """The work of each byte in a wanted value that is encoded more than once. Every reading of the value is compared."""
-_PATH_BYTES, _READING_BYTES, _READING = 8, 5, 64
+_PATH_BYTES, _READING_BYTES, _READING = 8, 5, 48
 """For paths that are not plain: the number of bytes of the first reading that count as one unit of work, the number for
 each further reading, and the additional work of each further reading."""
-_TARGET_BYTES, _VALUE_BYTES, _COOKIE_BYTES, _ODD_BYTES, _SITE_BYTES = 16, 96, 40, 12, 4
+_TARGET_BYTES, _VALUE_BYTES, _COOKIE_BYTES, _ODD_BYTES, _SITE_BYTES = 24, 96, 40, 16, 4
 """The number of bytes that count as one unit of work, by kind: targets, values of header fields, cookies, bytes of
 queries and cookies that are `%` or outside ASCII, and the ids of named sites."""
 _TO_MARKS = bytes.maketrans(b";?" + bytes(range(128, 256)), b"&&" + b"%" * 128)
@@ -61,6 +65,11 @@ def found_work(values: Collection[bytes], *, deep: bool, odd_names: int) -> int:
     return _FOUND * len(values) + _FOUND_ODD_NAME * odd_names + _DEEP_BYTE * deep_bytes
 
 
+def names_work(names: int, folded: int) -> int:
+    """Return the additional work of different odd names, and of the bytes in them if these are not ASCII."""
+    return _DIFFERENT_NAME * names + folded // _FOLDED_BYTES
+
+
 def sites_work(sites: Collection[str]) -> int:
     """Return the work that the named sites take. A long value that is encoded can name many long sites."""
     return _SITE * len(sites) + sum(map(len, sites)) // _SITE_BYTES
@@ -75,7 +84,7 @@ def head_work(head: Head) -> int:
         + len(head.target) // _TARGET_BYTES
         + sum([len(value) for _, value in head.fields]) // _VALUE_BYTES
         + len(cookies) // _COOKIE_BYTES
-        + _PARAMETER * query.count(b"&")
+        + query.count(b"&") // _PARAMETERS
         + _COOKIE * (cookies.count(b";") + cookies.count(b","))
         + _encoding_work(query)
         + _encoding_work(cookies.translate(_TO_MARKS, _NO_MARKS))
@@ -91,4 +100,4 @@ def _encoding_work(marks: bytes) -> int:
     if not odd:
         return 0
     odd_names = marks.count(b"&%") + marks.startswith(b"%")
-    return _ODD_NAME * odd_names + _ODD_VALUE * min(odd, marks.count(b"&") + 1) + odd // _ODD_BYTES
+    return odd_names // _ODD_NAMES + marks.count(b"=%") // _ODD_VALUES + odd // _ODD_BYTES

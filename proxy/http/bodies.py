@@ -100,7 +100,7 @@ class ChunkedBody:
         self._trailer_bytes = trailer_bytes
         self._state = self._SIZE_LINE
         self._left = 0
-        self._line = b""  # the beginning of an incomplete line
+        self._line = bytearray()  # the beginning of an incomplete line, which may arrive in many small pieces
         self.done = False
         self.trailers: list[tuple[bytes, bytes]] = []
 
@@ -129,8 +129,10 @@ class ChunkedBody:
             if newline < 0:
                 self._keep(data[at:])
                 break
-            line = self._line + data[at : newline + 1]
-            self._line = b""
+            line = data[at : newline + 1]
+            if self._line:
+                line = bytes(self._line) + line
+                self._line.clear()
             at = newline + 1
             if not line.endswith(b"\r\n"):
                 raise FramingError("a line ends without CR")

@@ -13,6 +13,10 @@ from proxy.upstream_errors import Reason
 MAX_HEAD_BYTES = 256 * 1024
 """The maximum size of a head or a trailer section, in bytes. The upstream is trusted, but it may have bugs."""
 
+_FED_AT_ONCE = 1024
+"""Up to this size, every byte of a head is passed to llhttp as it arrives. Behind that, llhttp gets larger pieces of a
+head that arrives in many small ones, because httptools copies what it has of a value with every piece."""
+
 _USUAL_REASONS = frozenset(status.phrase.encode() for status in HTTPStatus)
 _CONTROL = re.compile(rb"[\x00-\x08\x0A-\x1F\x7F]").search  # RFC 9112 §4 allows tab, space, visible and high bytes
 
@@ -30,10 +34,10 @@ class ResponseHead:
 class ResponseReader:
     """Reads one response head after another. Bodies between them are not fed to it."""
 
-    __slots__ = ("_complete", "_fields", "_parser", "_reason", "partial")
+    __slots__ = ("_complete", "_fed", "_fields", "_parser", "_reason", "partial")
 
     def __init__(self) -> None:
-        self.partial = b""
+        self.partial = bytearray()
         """A head that has not arrived completely."""
         self._new_head()
         self.renew()
@@ -44,26 +48,34 @@ class ResponseReader:
 
     def _new_head(self) -> None:
         self._complete = False
+        self._fed = 0  # how many bytes of the head were passed to llhttp
         self._reason = b""
         self._fields: Fields = []
 
     def read(self, data: bytes) -> tuple[ResponseHead | None, bytes]:
         """Return the head, once it is complete, and the bytes after it.
 
-        Raises FramingError as soon as the bytes cannot become a response.
+        Raises FramingError soon after the bytes cannot become a response any more.
         """
-        held = self.partial
-        buffer = held + data if held else data
-        end = buffer.find(b"\r\n\r\n", max(0, len(held) - 3))
+        partial = self.partial
+        seen = len(partial)
+        if seen:
+            partial += data
+        buffer = partial if seen else data
+        end = buffer.find(b"\r\n\r\n", max(0, seen - 3))
         if end < 0:
             if len(buffer) > MAX_HEAD_BYTES:
                 raise FramingError("the response's head is too large", Reason.HEAD_TOO_LARGE)
-            self.partial = buffer
-            self._feed(data, buffer)
+            if not seen:
+                partial += data
+            if self._fed < _FED_AT_ONCE or len(partial) > self._fed * 5 // 4:
+                self._feed(partial[self._fed :], buffer)
+                self._fed = len(partial)
             return None, b""
         end += 4
-        self.partial = b""
-        self._feed(buffer[len(held) : end] if len(buffer) > end or held else data, buffer)
+        if seen:
+            self.partial = bytearray()
+        self._feed(data if not seen and len(data) == end else buffer[self._fed : end], buffer)
         if not self._complete:
             raise FramingError("the response's head ends too early", Reason.MALFORMED_HEAD)
         status, reason, fields = self._parser.get_status_code(), self._reason, self._fields
@@ -76,9 +88,9 @@ class ResponseReader:
         if reason not in _USUAL_REASONS and _CONTROL(reason):
             raise FramingError("the response's reason phrase contains a control character", Reason.MALFORMED_HEAD)
         self._new_head()
-        return ResponseHead(status, reason, minor, fields), buffer[end:]
+        return ResponseHead(status, reason, minor, fields), bytes(buffer[end:])
 
-    def _feed(self, data: bytes, buffer: bytes) -> None:
+    def _feed(self, data: bytes | bytearray, buffer: bytes | bytearray) -> None:
         """Pass new bytes to llhttp. `buffer` begins with the head's first byte."""
         try:
             self._parser.feed_data(data)
@@ -108,7 +120,7 @@ _TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
 """How a TLS alert or a TLS handshake begins."""
 
 
-def _malformed(buffer: bytes, error: httptools.HttpParserError) -> FramingError:
+def _malformed(buffer: bytes | bytearray, error: httptools.HttpParserError) -> FramingError:
     """Return the error for a head that llhttp refuses. llhttp's messages are constants."""
     if buffer.startswith(_TLS_RECORDS):
         return FramingError("the upstream speaks TLS on this port; use https://", Reason.TLS_EXPECTED)

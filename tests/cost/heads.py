@@ -124,5 +124,7 @@ PLAIN = Shape(
     target=b"/api/sites/shop/report?from=2026-01-01",
     fields=((b"User-Agent", b" curl/8.5.0"), (b"Accept", b"*/*")),
 )
-"""The head of an ordinary client, with which others are compared. Because of the second space before a value, it takes
-the full way: the shortcut for repeated heads does not read it. Hostile heads take the full way too, as they differ."""
+"""The head of an ordinary client, with which others are compared: about 235,000 instructions with the rules of
+`config.example.toml`, up to the decision, with its connection and its log line. Because of the second space before a
+value, it takes the full way: the shortcut for repeated heads does not read it. Hostile heads take the full way too, as
+they differ. With one space, it takes the shortcut, and costs 127,000 instructions."""

@@ -66,5 +66,15 @@ def seconds(data: bytes, piece: int, *, extensions: bool) -> float:
 def test_doubling_a_chunked_body_costs_at_most_two_and_a_half_times_as_much(
     case: tuple[bytes, bytes, bytes], extensions: bool, piece: int
 ) -> None:
+    check(case, piece, extensions=extensions)
+
+
+@pytest.mark.parametrize("case", TRAILERS)
+def test_trailers_that_arrive_byte_by_byte_take_linear_time(case: tuple[bytes, bytes, bytes]) -> None:
+    check(case, 1, extensions=True)
+
+
+def check(case: tuple[bytes, bytes, bytes], piece: int, *, extensions: bool) -> None:
+    """Assert that a body takes time linear in how often the unit of `case` occurs in it."""
     beginning, unit, end = case
     check_doubling(lambda size: seconds(beginning + fill(unit, size) + end, piece, extensions=extensions))

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from bench.driver import Driver
+from proxy.http.response_parser import ResponseReader
 from tests.cost.doubling import check_doubling
 from tests.cost.heads import Shape, fill
 from tests.cost.setups import SETUPS, SITE_KEY
@@ -77,6 +78,23 @@ async def test_a_long_value_in_a_response_head_takes_linear_time(setup: str, nam
 async def test_trailers_take_linear_time(trailer: bytes) -> None:
     start = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
     await check("default", trailer, start, b"\r\n")
+
+
+# (beginning, unit): what a response's head in pieces of one byte repeats.
+BYTE_BY_BYTE = [(b"", b"a{n}: b\r\n"), (b"X: ", b"a"), (b"X", b"a"), (b"X:", b" ")]
+
+
+@pytest.mark.parametrize(("beginning", "unit"), BYTE_BY_BYTE)
+def test_a_response_head_that_arrives_byte_by_byte_takes_linear_time(beginning: bytes, unit: bytes) -> None:
+    def seconds(size: int) -> float:
+        head = b"HTTP/1.1 200 OK\r\n" + beginning + fill(unit, size - 40)
+        reader = ResponseReader()
+        began = time.thread_time()
+        for at in range(len(head)):
+            reader.read(head[at : at + 1])
+        return time.thread_time() - began
+
+    check_doubling(seconds)
 
 
 async def test_interim_responses_take_linear_time() -> None:

@@ -414,9 +414,12 @@ def test_a_host_with_a_port_names_its_site() -> None:
     [
         urlencode({"from": "2026-01-01T00:00:00+01:00", "ids": list(range(900))}, doseq=True),  # requests, httpx
         urlencode({"version": "1.0", "ids": list(range(900))}, doseq=True),
-        urlencode({"ids[]": list(range(300))}, doseq=True),  # jQuery, Rails
+        urlencode({"ids[]": list(range(570))}, doseq=True),  # jQuery, Rails
+        "&".join(f"items[]={number}" for number in range(620)),  # jQuery, unencoded
+        urlencode({f"поле {number}": "да" for number in range(110)}),
+        urlencode({f"名前{number}": "1" for number in range(300)}),
     ],
-    ids=["a list and a date", "a list and a decimal", "an array"],
+    ids=["a list and a date", "a list and a decimal", "an array", "a raw array", "Cyrillic names", "Japanese names"],
 )
 def test_as_many_ids_pass_as_fit_into_a_target(query: str) -> None:
     target = f"/api/sites/shop/rows?{query}".encode()
