@@ -367,34 +367,25 @@ async def test_writing_to_a_closing_connection_is_harmless() -> None:
     assert unhandled == []
 
 
-class Resolving(asyncio.SelectorEventLoop):
-    """An event loop that resolves one name to an address that can change."""
-
-    address = "127.0.0.1"
-
-    async def getaddrinfo(self, host: Any, port: Any, **rest: Any) -> Any:
-        return await super().getaddrinfo(self.address if host == "service.test" else host, port, **rest)
-
-
-def test_host_names_are_resolved_for_each_new_connection() -> None:
-    async def move(loop: Resolving) -> None:
-        with listening_socket() as first, socket.socket() as second:
-            second.bind(("127.0.0.2", port_of(first)))
-            second.listen()
-            second.setblocking(False)
-            async with (
-                front(upstream=f"http://service.test:{port_of(first)}") as door,
-                connect(door.address) as client,
-            ):
-                for listening, loop.address in ((first, "127.0.0.1"), (second, "127.0.0.2")):
-                    await client.send(request("GET"))
-                    served, _ = await asyncio.wait_for(loop.sock_accept(listening), 10)
-                    with served:
-                        await loop.sock_sendall(served, OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
-                        assert (await client.answer()).status == 200
-
-    with contextlib.closing(Resolving()) as loop:
-        loop.run_until_complete(move(loop))
+async def test_host_names_are_resolved_for_each_new_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, real = asyncio.get_running_loop(), socket.getaddrinfo
+    addresses = {"service.test": "127.0.0.1"}
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **by: real(addresses.get(host, host), *rest, **by))
+    with listening_socket() as first, socket.socket() as second:
+        second.bind(("127.0.0.2", port_of(first)))
+        second.listen()
+        second.setblocking(False)
+        async with (
+            front(upstream=f"http://service.test:{port_of(first)}") as door,
+            connect(door.address) as client,
+        ):
+            for listening, address in ((first, "127.0.0.1"), (second, "127.0.0.2")):
+                addresses["service.test"] = address
+                await client.send(request("GET"))
+                served, _ = await asyncio.wait_for(loop.sock_accept(listening), 10)
+                with served:
+                    await loop.sock_sendall(served, OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+                    assert (await client.answer()).status == 200
 
 
 @on_uvloop
