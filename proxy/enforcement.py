@@ -5,14 +5,14 @@ same `decide` (proxy/relay/rechecks.py).
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
 
 from proxy.decision.api_keys import digest
 from proxy.decision.claim import Claim
-from proxy.decision.decide import decide
+from proxy.decision.decide import decide, refused_site
 from proxy.decision.grant import Grant
 from proxy.decision.named_sites import Candidate
 from proxy.decision.route_table import RouteTable
@@ -25,7 +25,7 @@ from proxy.identity_lines import IdentityLines
 from proxy.limits.user_limits import UserLimits
 from proxy.observe.metrics import Metrics
 from proxy.observe.shared_addresses import SharedAddresses
-from proxy.refusals import INTERNAL_ERROR, MALFORMED_KEY
+from proxy.refusals import INTERNAL_ERROR, MALFORMED_KEY, SITE_NOT_ALLOWED
 from proxy.usage_counts import UsageCounts
 
 _TRIES = 5
@@ -226,6 +226,14 @@ class Enforcement:
             verdict.identity = self._identity.of(grant, verdict.sites)
         else:
             usage.refuse(refusal.code)
+
+    def refused_site(self, verdict: Verdict) -> str | None:
+        """Return the name of the site for which a request was refused with `site_not_allowed`, or None."""
+        claim, grant, refusal = verdict.claim, verdict.grant, verdict.refusal
+        if refusal is None or refusal.code != SITE_NOT_ALLOWED.code or claim is None or grant is None:
+            return None
+        owners = self._known.owners(claim.sites) if grant.all_sites else {}
+        return refused_site(claim, grant, owners) if isinstance(owners, Mapping) else None
 
     def still_used(self, grant: Grant) -> None:
         """Count the use of a key by an exchange that is still open."""

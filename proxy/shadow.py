@@ -5,16 +5,19 @@ This is the one place that turns a refusal into forwarding (docs/shadow-mode.md)
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 from proxy.decision.claim import Claim
 from proxy.decision.route_table import RouteTable
 from proxy.decision.routes import Route
+from proxy.decision.site_ids import shown_id
 from proxy.decision.verdict import Verdict
 from proxy.enforcement import Enforcement, Pending
 from proxy.grants.token_bucket import client_network
 from proxy.http.headers import Head
 from proxy.observe.metrics import Metrics
 from proxy.refusals import AMBIGUOUS_REQUEST, BAD_REQUEST, INTERNAL_ERROR
+from proxy.shadow_findings import Finding
 
 MOST_LOOKUPS = 1_000
 """How many requests may have their lookups in the background. They have been forwarded, so nothing waits."""
@@ -37,12 +40,20 @@ def shadowed_route(table: RouteTable, head: Head, verdict: Verdict) -> Route | N
     return table.shadowed_route_at(head.target)
 
 
+def _ignore(finding: Finding) -> None:
+    pass
+
+
 class ShadowMode:
     """Decides which verdicts are not enforced, and completes lookups for which their requests did not wait."""
 
-    def __init__(self, enforcement: Enforcement, metrics: Metrics) -> None:
+    def __init__(
+        self, enforcement: Enforcement, metrics: Metrics, on_finding: Callable[[Finding], None] = _ignore
+    ) -> None:
+        """`on_finding` is called for each request that would be refused, once its lookups are done."""
         self._enforcement = enforcement
         self._metrics = metrics
+        self._on_finding = on_finding
         self._lookups: set[asyncio.Task[None]] = set()
         self._networks: Counter[str] = Counter()
 
@@ -61,7 +72,15 @@ class ShadowMode:
             claim.route = route
         claim.keep_key()
         self._metrics.shadowed(route.name, verdict.result)
+        self._report(route, verdict)
         return True
+
+    def _report(self, route: Route, verdict: Verdict) -> None:
+        if verdict.refusal is not None:
+            site = self._enforcement.refused_site(verdict)
+            user_id = verdict.grant.user_id if verdict.grant is not None else ""
+            shown = "" if site is None else shown_id(site)
+            self._on_finding(Finding(route.name, verdict.refusal.code, verdict.refusal.detail, user_id, shown))
 
     def look_up(self, pending: Pending, address: str) -> None:
         """Perform the lookups of a request in the background, so that the next requests with its key are decided.
@@ -79,7 +98,9 @@ class ShadowMode:
 
     async def _decide(self, pending: Pending, address: str, network: str) -> None:
         try:
-            await self._enforcement.judge_slowly(pending, address)
+            verdict = await self._enforcement.judge_slowly(pending, address)
+            if verdict.refusal is not INTERNAL_ERROR:
+                self._report(pending.claim.route, verdict)
         finally:
             self._networks[network] -= 1
             if not self._networks[network]:

@@ -37,6 +37,7 @@ from proxy.relay import descriptors
 from proxy.relay.aiohttp_listeners import start_listening
 from proxy.relay.front_door import FrontDoor
 from proxy.relay.revocation import Revocation
+from proxy.shadow_findings import ShadowFindings
 from proxy.upkeep import Upkeep
 from proxy.usage import Usage
 from proxy.usage_counts import UsageCounts
@@ -126,6 +127,8 @@ class Service:
             on_totals=limits.learn_totals,
         )
         self.upkeep = Upkeep(proven)
+        findings = ShadowFindings(proven)
+        self.metrics.watch("shadow_findings_left_out", lambda: findings.left_out)
         budget = TokenBuckets(config.keys.unknown_per_minute)
         grants = GrantCache(
             config.grants,
@@ -160,7 +163,9 @@ class Service:
             limits=limits,
         )
         try:
-            self.front = FrontDoor(config.proxy, config.limits, enforcement, self.metrics, access_log)
+            self.front = FrontDoor(
+                config.proxy, config.limits, enforcement, self.metrics, access_log, on_finding=findings.add
+            )
         except (ValueError, OSError) as error:
             raise CannotServe(f"[proxy]: {_reason(error)}") from error
 
@@ -185,6 +190,8 @@ class Service:
         self._run(stack, self.usage.run())
         self._run(stack, self.upkeep.run())
         self._run(stack, self.demand_reports.run())
+        stack.push_async_callback(findings.close)
+        self._run(stack, findings.run())
         admin = admin_app(
             config.admin,
             admin_connections.pool,

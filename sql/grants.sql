@@ -1,8 +1,8 @@
 -- All privileges of the roles in roles.sql.
 
 -- name: grant_to_doors
--- Allow the role to read the scope, except for the names of users and who authorized them, and to write last activity
--- and usage.
+-- Allow the role to read the scope, except for the names of users and who authorized them, and to write last activity,
+-- usage and the findings of shadow mode.
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'sitelatch_doors') THEN
@@ -26,7 +26,8 @@ BEGIN
         GRANT SELECT, INSERT, UPDATE, DELETE ON
             sitelatch.usage_hours,
             sitelatch.usage_days,
-            sitelatch.usage_writers
+            sitelatch.usage_writers,
+            sitelatch.shadow_findings
         TO sitelatch_doors;
     END IF;
 END
@@ -61,7 +62,8 @@ BEGIN
             sitelatch.scope_changes,
             sitelatch.deleted_keys,
             sitelatch.usage_hours,
-            sitelatch.usage_days
+            sitelatch.usage_days,
+            sitelatch.shadow_findings
         TO sitelatch_admin;
     END IF;
 END

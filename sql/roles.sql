@@ -4,7 +4,7 @@
 --     psql -c '\password sitelatch_doors'      (and the same for the other two)
 --
 --   sitelatch_owner   owns the schema; only `sitelatch migrate` uses this role
---   sitelatch_doors   for `database.url`: reads the scope, writes last activity and usage
+--   sitelatch_doors   for `database.url`: reads the scope, writes last activity, usage and findings
 --   sitelatch_admin   for `admin.database_url`: changes the scope, appends to the audit log, stores sessions
 --
 -- `sitelatch migrate` grants each role its privileges on the tables (grants.sql). If you create the roles after the

@@ -12,6 +12,7 @@ from admin.api.openapi import openapi
 from admin.api.request_models import NoQuery
 from admin.api.response_models import Document, ExampleRequest
 from admin.api.session_endpoints import SessionEndpoints
+from admin.api.shadow_endpoints import ShadowEndpoints
 from admin.api.site_endpoints import SiteEndpoints
 from admin.api.usage_endpoints import UsageEndpoints
 from admin.api.user_endpoints import UserEndpoints
@@ -48,8 +49,16 @@ def api_endpoints(
         *AuditEndpoints(lanes).endpoints(),
         *SiteEndpoints(lanes).endpoints(),
         *(ExplainEndpoints(lanes, front_door).endpoints() if front_door is not None else ()),
-        *SessionEndpoints(sign_in, recoverable_keys=cipher is not None, try_it=try_it).endpoints(),
+        *ShadowEndpoints(lanes).endpoints(),
+        *SessionEndpoints(
+            sign_in, recoverable_keys=cipher is not None, try_it=try_it, shadow_routes=_shadow_routes(front_door)
+        ).endpoints(),
         endpoint("GET", "/openapi.json", describe, NoQuery, {200: Document}),
     ]
     document = Document(openapi(endpoints, installed_version()))
     return endpoints
+
+
+def _shadow_routes(front_door: FrontDoorSettings | None) -> list[str]:
+    routes = front_door.proxy.routes if front_door is not None else ()
+    return [route.name for route in routes if route.mode == "shadow"]

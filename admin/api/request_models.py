@@ -349,5 +349,13 @@ class AuditQuery(AuditExport):
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
+class ShadowQuery(QueryParameters):
+    """Parameters of `GET /admin/shadow-findings`. With `workspace`, only findings about its API users are listed."""
+
+    workspace: Text | None = None
+    after: Annotated[str, Field(pattern=r"^[0-9]{1,18}:[0-9a-f]{64}$")] | None = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
 class NoQuery(QueryParameters):
     """No parameters."""

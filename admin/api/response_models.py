@@ -286,6 +286,7 @@ class SessionView(View):
 
     Send `csrf_token` in the `X-CSRF-Token` header of every request that changes something. It is null for callers
     that send an Authorization header, which need none. `can_sign_out` means that there is a session to end.
+    `shadow_routes` are the routes in shadow mode, which refuse nothing.
     """
 
     person: PersonView
@@ -294,6 +295,7 @@ class SessionView(View):
     can_sign_out: bool
     recoverable_keys: bool
     try_it: ExampleRequest | None
+    shadow_routes: list[str]
 
 
 class Site(View):
@@ -339,6 +341,46 @@ class AuditLine(View):
     subject: str | None
     subject_exists: bool | None
     detail: dict[str, Any]
+
+
+class ShadowUser(View):
+    """The API user of a finding. If it was deleted, everything but its id is null."""
+
+    id: str
+    name: str | None
+    workspace: str | None
+    key_hint: str | None
+
+
+class ShadowFix(View):
+    """What would let the requests of a finding pass.
+
+    `kind` says where to change something: `add_site` and `edit_user` change the API user, `register_site` adds a site
+    to the workspace, `import_keys` imports keys, `route` and `keys` are tables of the config, and `setting` names the
+    option. With `client`, only the client can change its requests. `database` means that lookups failed.
+    """
+
+    kind: Literal["add_site", "register_site", "edit_user", "import_keys", "route", "keys", "client", "database"]
+    setting: str | None
+    advice: str
+
+
+class ShadowFinding(View):
+    """Requests that a route in shadow mode forwarded, and that it would have refused for the same reason.
+
+    `user` is null if the requests had no known key. `site` is the site that the key does not cover, and `…` stands for
+    further sites of the same API user.
+    """
+
+    route: str
+    code: str
+    detail: str
+    requests: int
+    first_seen: datetime
+    last_seen: datetime
+    user: ShadowUser | None
+    site: str | None
+    fix: ShadowFix
 
 
 class CsvFile(RootModel[str]):

@@ -1,5 +1,7 @@
 """Endpoints that the page uses to sign the user in and out, and to read the session."""
 
+from collections.abc import Sequence
+
 from aiohttp import hdrs, web
 
 from admin.api.endpoints import Endpoint, endpoint
@@ -13,10 +15,19 @@ from admin.problems import CrossSite, DatabaseDown, IssuerDown, NotFound, NotSig
 
 
 class SessionEndpoints:
-    """Sign in and out. `try_it` and `recoverable_keys` are facts about this installation for the page."""
+    """Sign in and out. The other arguments are facts about this installation for the page."""
 
-    def __init__(self, sign_in: SignInFlow, *, recoverable_keys: bool, try_it: ExampleRequest | None) -> None:
+    def __init__(
+        self,
+        sign_in: SignInFlow,
+        *,
+        recoverable_keys: bool,
+        try_it: ExampleRequest | None,
+        shadow_routes: Sequence[str] = (),
+    ) -> None:
+        """`shadow_routes` are the routes in shadow mode."""
         self._sign_in = sign_in
+        self._shadow_routes = list(shadow_routes)
         self._recoverable_keys = recoverable_keys
         self._try_it = try_it
 
@@ -87,4 +98,5 @@ class SessionEndpoints:
             can_sign_out=caller.has_session,
             recoverable_keys=self._recoverable_keys,
             try_it=self._try_it,
+            shadow_routes=self._shadow_routes,
         )

@@ -11,7 +11,7 @@ export const state = { session: null, workspaces: [], workspace: null, list: nul
 // #users?search=export&sort=name&page=2. Browsers do not send a fragment to servers. Values that make no sense are
 // ignored. An open dialog has an entry in the history, so that the Back button closes it.
 
-export const VIEWS = ["users", "sites", "audit"];
+export const VIEWS = ["users", "sites", "audit", "shadow"];
 
 // Keys and tokens keep only their beginning in the parameters that people type, because others see URLs and proxies log
 // them. The hint of a key contains the beginning of the key.

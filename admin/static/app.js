@@ -3,6 +3,7 @@
 import { address, changeAddress, dropFirstResponses, endOutage, follow, fragment, leaveEntries, listAddress, rememberScroll, request, state, useSession, VIEWS, whenAddressChanges, whenOutage, whenSignedOut } from "./api.js";
 import * as audit from "./audit.js";
 import { busy, byId, closeAll, debounced, emailAddress, isolated, refreshTimes, reopen, showToast } from "./components.js";
+import * as shadow from "./shadow.js";
 import * as sites from "./sites.js";
 import * as users from "./users.js";
 
@@ -125,9 +126,9 @@ function setUpSignIn(signedIn) {
 
 // === Views ===
 
-const VIEW = { users, sites, audit };
-const RELOADS = { users: users.loadUsers, sites: sites.loadSites, audit: audit.loadAudit };
-const TITLES = { users: "API Users", sites: "Sites", audit: "Audit" };
+const VIEW = { users, sites, audit, shadow };
+const RELOADS = { users: users.loadUsers, sites: sites.loadSites, audit: audit.loadAudit, shadow: shadow.loadFindings };
+const TITLES = { users: "API Users", sites: "Sites", audit: "Audit", shadow: "Shadow mode" };
 
 async function showView({ focus = false } = {}) {
   const { view, parameters } = address();
@@ -174,6 +175,7 @@ async function signedIn(session) {
   byId("person").replaceChildren(isolated(name), ...(name === email ? [] : [" ", emailAddress(email, { class: "quiet" })]));
   byId("initials").textContent = [...name.matchAll(/(?<![\p{L}\p{N}])[\p{L}\p{N}]/gu)].slice(0, 2).join("").toUpperCase() || "?";
   byId("sign-out").hidden = !session.can_sign_out;
+  shadow.showBanner(session.shadow_routes);
   byId("loading").hidden = true;
   byId("signed-out").hidden = true;
   byId("signed-in").hidden = false;
@@ -197,7 +199,7 @@ function signedOut(reason = "") {
   useSession(null);
   endOutage();
   users.clear();
-  for (const rows of ["sites-rows", "audit-rows"]) byId(rows).replaceChildren();
+  for (const rows of ["sites-rows", "audit-rows", "shadow-rows"]) byId(rows).replaceChildren();
   byId("signed-in").hidden = true;
   byId("first-list").hidden = false;
   for (const section of VIEWS) byId(section).hidden = true;
@@ -223,6 +225,7 @@ sites.setUpWorkspaces(showView);
 users.setUpUsers();
 sites.setUpSites();
 audit.setUpAudit();
+shadow.setUpShadow();
 users.setUpEdit();
 users.setUpTry();
 users.setUpUsage();

@@ -638,6 +638,16 @@ export function setUpEdit() {
 
 // === Dialog “Edit API User” ===
 
+// Open the dialog for a user, with another site selected.
+export async function editUser(id, { site, then }) {
+  try {
+    openEdit(await request("GET", `users/${encodeURIComponent(id)}`), then);
+    if (site && !byId("edit-all").checked) picker.add([site]);
+  } catch (error) {
+    showToast(error.message);
+  }
+}
+
 function openEdit(loaded, changed) {
   [edited, onEdited] = [loaded, changed];
   loadedValues = valuesOf(loaded);
@@ -870,7 +880,7 @@ export function setUpKeyImport(then) {
   });
 }
 
-function openKeyImport() {
+export function openKeyImport() {
   byId("keys-form").reset();
   const none = el("option", { value: "" }, "None: all lines name one");
   byId("keys-workspace").replaceChildren(none, ...state.workspaces.map((name) => el("option", { value: name }, name)));

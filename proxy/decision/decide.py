@@ -329,6 +329,16 @@ def _granted(site: str, grant: Grant, owners: Owners) -> str:
     raise Refused(SITE_NOT_ALLOWED)
 
 
+def refused_site(claim: Claim, grant: Grant, owners: Owners) -> str | None:
+    """Return the name of the first named site that a grant does not cover, or None."""
+    for site in (*claim.named.others, *claim.named.sites):
+        try:
+            _granted(site, grant, owners)
+        except Refused:
+            return site
+    return None
+
+
 def _covered_in_one_reading(claim: Claim, form: Candidate, grant: Grant, owners: Owners) -> tuple[str, ...]:
     """Return the ids of the sites in the one reading that the grant covers, and narrow the claim to that reading.
 

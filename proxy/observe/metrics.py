@@ -44,6 +44,7 @@ WATCHED: Final = {
 """Gauges whose values other objects hold. `watch` registers a function that reads the value."""
 WATCHED_COUNTS: Final = {
     "connections_refused": "Client connections that were closed because their client had too many.",
+    "shadow_findings_left_out": "Requests that no finding of shadow mode counts, because there were too many findings.",
     "log_lines_dropped": "Log lines that were dropped because they could not be written in time.",
 }
 """The same for counters."""

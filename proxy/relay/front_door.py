@@ -28,6 +28,7 @@ from proxy.relay.turn import Turn
 from proxy.relay.upstream_pool import UpstreamPool
 from proxy.settings import LimitSettings, ProxySettings
 from proxy.shadow import ShadowMode
+from proxy.shadow_findings import Finding
 
 _log = structlog.get_logger(__name__)
 
@@ -45,9 +46,12 @@ class FrontDoor:
         metrics: Metrics,
         access_log: AccessLog,
         *,
+        on_finding: Callable[[Finding], None] = lambda _: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`clock` measures durations, because uvloop's own clock has a resolution of only one millisecond.
+        """`on_finding` gets what routes in shadow mode would have refused.
+
+        `clock` measures durations, because uvloop's own clock has a resolution of only one millisecond.
 
         Raises ValueError on a bad upstream, trusted proxy or `drop_headers` entry, and OSError on bad TLS files.
         """
@@ -95,7 +99,7 @@ class FrontDoor:
             turn=turn,
             drained=asyncio.Event(),
             clock=clock,
-            shadow=ShadowMode(enforcement, metrics) if enforcement.table.has_shadow_mode else None,
+            shadow=ShadowMode(enforcement, metrics, on_finding) if enforcement.table.has_shadow_mode else None,
         )
         metrics.shadow_routes = [route.name for route in enforcement.table.routes if route.in_shadow_mode]
         self._intake: Intake | None = None

@@ -30,6 +30,7 @@ _WRITES_OF_DOORS: Final[Queries] = (
     (query("record_usage"), ("00000000-0000-0000-0000-000000000000", 1, 0.0, [], [], [], [])),
     (query("roll_up_usage"), (HOURS_KEPT_DAYS, 0)),
     (query("prune_usage_days"), (DAYS_KEPT, 0)),
+    (query("record_shadow_findings"), ([], [], [], [], [], [], [])),
 )
 _READS_OF_ADMIN: Final[Queries] = (
     (query("describe_users"), ([], None, None)),

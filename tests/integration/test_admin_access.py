@@ -46,6 +46,10 @@ ATTEMPTS: dict[tuple[str, str], list[Attempt]] = {
         Attempt("/users?search=slk_", statuses=(200,)),
         Attempt("/users?workspace=globex"),
     ],
+    ("GET", "/shadow-findings"): [
+        Attempt("/shadow-findings", statuses=(200,)),
+        Attempt("/shadow-findings?workspace=globex"),
+    ],
     ("GET", "/user-count"): [
         Attempt("/user-count", statuses=(200,)),
         Attempt("/user-count?search=wiki", statuses=(200,)),

@@ -24,6 +24,7 @@ from proxy.relay.front_door import FrontDoor
 from proxy.relay.revocation import Revocation
 from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySettings, RouteSettings
 from proxy.shadow import MOST_LOOKUPS_OF_ONE_NETWORK
+from proxy.shadow_findings import Finding
 from tests.acceptance.wire import Answering, Upstream, connect, listening_socket, port_of, until
 from tests.ordinary_traffic import REFUSED, SHAPES, WANTED
 from tests.scopes import MemoryScope
@@ -52,13 +53,16 @@ class Door:
         self.metrics = Metrics()
         self.log = io.BytesIO()
         self.used: list[str] = []
+        self.findings: list[Finding] = []
         self._access_log = AccessLog(self.log, access)
         enforcement = Enforcement(
             RouteTable(routes, KEYS), grants, self.metrics, on_use=self.used.append, accept_foreign=True
         )
         proxies = ("127.0.0.1",) if trusted else ()
         settings = ProxySettings(listen="127.0.0.1:0", routes=tuple(routes), trusted_proxies=proxies)
-        self.front = FrontDoor(settings, LIMITS, enforcement, self.metrics, self._access_log)
+        self.front = FrontDoor(
+            settings, LIMITS, enforcement, self.metrics, self._access_log, on_finding=self.findings.append
+        )
 
     @property
     def address(self) -> str:
@@ -302,6 +306,25 @@ async def test_an_exchange_is_not_ended_when_its_key_is_revoked(setup: Setup) ->
             assert [exchange.done for exchange in door.front.exchanges()] == [False]
         await revocation.close()
     assert ended == []
+
+
+async def test_findings_name_the_user_and_the_site_and_follow_when_a_lookup_is_done(setup: Setup) -> None:
+    setup.scope.add(digest(KEY.encode()), "ada", "shop")
+    setup.scope.add(digest(OTHER_KEY.encode()), "bob", all_sites=True)
+    setup.scope.sites["shop"] = "acme"
+    async with setup.door(setup.route(sites=["path:/sites/{site}/**", {"query": "site", "separator": ","}])) as door:
+        for key, target in ((KEY, "/sites/blog/x"), (OTHER_KEY, "/sites/shop/x?site=shop,wiki"), (UNKNOWN_KEY, "/x")):
+            for _ in range(2):
+                await door.send(get(target, key=key))
+                await until(lambda: door.idle, "the lookups")
+        await door.send(get("/sites/shop/x", key=KEY))
+    found = Counter((finding.code, finding.user_id, finding.site) for finding in door.findings)
+    assert found == {
+        ("site_not_allowed", "ada", "blog"): 2,
+        ("site_not_allowed", "bob", "wiki"): 2,
+        ("site_missing", "", ""): 2,
+    }
+    assert door.verdicts["undecided"] == 2
 
 
 # Routes.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import proxy
+from admin.api.shadow_fixes import FIXES
 from proxy import refusals
 from proxy.refusals import Refusal
 
@@ -45,3 +46,7 @@ def test_the_refusals_of_the_decision_are_suspended_and_no_others() -> None:
     for code, suspended in table().items():
         expected = "no" if code not in decision or code == "no_route" else "in part" if code in others else "yes"
         assert suspended == expected, code
+
+
+def test_every_suspended_code_has_a_fix() -> None:
+    assert FIXES.keys() == {code for code, suspended in table().items() if suspended != "no"}

@@ -27,6 +27,7 @@ TABLES: Final = (
     "sessions",
     "oidc_logins",
     "audit_log",
+    "shadow_findings",
 )
 """The tables to empty. The others depend on them (ON DELETE CASCADE)."""
 
