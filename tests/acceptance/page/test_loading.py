@@ -15,7 +15,7 @@ from tests.acceptance.page.admin_page import AdminPage, OpenPage
 from tests.acceptance.page.installation import BEN_TOKEN, Installation
 from tests.acceptance.page.network import HeldRequest
 
-MODULES = ("api", "app", "audit", "components", "sites", "users")
+MODULES = ("api", "app", "audit", "components", "shadow", "sites", "users")
 HASHED = re.compile(r"static/(\w+)\.[0-9a-f]{16}(\.\w+)")
 
 
