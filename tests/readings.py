@@ -195,6 +195,8 @@ def always_refused(target: bytes) -> str | None:
             return "a backslash in the path"
         if any(segment in (b".", b"..") for segment in reading.split(b"/")):
             return "a dot segment in the path"
+        if any(re.fullmatch(rb"\((?:[A-Z]\([^()]*\))+\)", segment) for segment in reading.split(b"/")):
+            return "a segment that ASP.NET drops"
     return None
 
 

@@ -16,6 +16,8 @@ Servers may split the path at each of them, so each costs time to check.
 
 _FORBIDDEN_BYTES = bytes([*range(0x20), 0x7F, *b"\\"])
 _DOT_SEGMENT = re.compile(rb"/\.\.?(?:;[^/]*)?(?:/|\Z)")  # a dot segment can have parameters
+_SESSION = re.compile(rb"/\((?>(?:[A-Z]\([^()/]*+\)){1,64})\)(?:[;/]|\Z)")
+"""A segment such as `(S(x))`, in which ASP.NET looks for a session without a cookie. It drops the segment."""
 _OVERLONG = re.compile(
     rb"[\xC0\xC1\xE0\xF0]"  # the search skips all other bytes quickly
     rb"(?:(?<=[\xC0\xC1])[\x80-\xBF.]|(?<=\xE0)[\x80-\x9F][\x80-\xBF]|(?<=\xF0)[\x80-\x8F][\x80-\xBF])"
@@ -69,6 +71,9 @@ _LOOK_ALIKE = AMBIGUOUS_REQUEST.because(
     "The path contains a character that some servers convert to `.`, `/`, `\\` or `;`, such as a full-width dot or "
     "slash. Send the path without it."
 )
+_SESSION_SEGMENT = AMBIGUOUS_REQUEST.because(
+    "The path contains a segment such as `(S(x))`, plain or encoded, which ASP.NET drops. Send the path without it."
+)
 _SLASH_IN_PARAMETERS = AMBIGUOUS_REQUEST.because(
     "The path contains an encoded slash after a `;`. Encode the `;` as `%3B`, or send the path without it."
 )
@@ -84,6 +89,12 @@ def refuse_forbidden(decoded: bytes) -> None:
         _refuse_look_alikes(decoded)
 
 
+def refuse_session_segment(decoded: bytes) -> None:
+    """Raise Refused if a path, raw or decoded, contains a segment that ASP.NET drops."""
+    if b"/(" in decoded and _SESSION.search(decoded):
+        raise Refused(_SESSION_SEGMENT)
+
+
 def _refuse_ascii(decoded: bytes) -> None:
     """Raise Refused if a path contains something forbidden in ASCII."""
     if decoded.startswith(b"//"):
@@ -92,6 +103,7 @@ def _refuse_ascii(decoded: bytes) -> None:
         raise Refused(_BACKSLASH if b"\\" in decoded else _CONTROL)
     if b"/." in decoded and _DOT_SEGMENT.search(decoded):
         raise Refused(_DOTS)
+    refuse_session_segment(decoded)
     if any(each in decoded and decoded.count(each) > _MAX_SEPARATORS for each in (b";", b"&", b"?", b"#")):
         raise Refused(_SEPARATORS)
     if b";" in decoded and _has_slash_in_parameters(decoded.lower()):

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from proxy.decision.forbidden_paths import refuse_forbidden
+from proxy.decision.forbidden_paths import refuse_forbidden, refuse_session_segment
 from proxy.decision.work import check_work, most_readings, path_work
 from proxy.http.percent_encoding import (
     MAX_ROUNDS,
@@ -16,6 +16,7 @@ from proxy.http.percent_encoding import (
     decode,
     decode_if_cheap,
     decode_leniently,
+    is_utf_8,
     rounds,
     text,
     without_foreign_bytes,
@@ -82,9 +83,11 @@ def read_path(path: bytes, work: int = 0) -> PathReadings:
     the start, which some servers read as an authority, and if the readings take too much work.
     """
     if is_plain(path):
+        refuse_session_segment(path)
         return PathReadings([path], [text(path).replace("/", SEGMENT_START)])
     found = _read(path, work)
-    if not all(map(str.isascii, found.split)):
+    if not all(map(is_utf_8, found.texts)):
+        check_work(work + found.work + path_work(len(path), 2))
         for rest in without_foreign_bytes(path):
             found.add(_read(rest, work + found.work))
     return found

@@ -16,7 +16,7 @@ from proxy.decision.path_patterns import PathPattern
 from proxy.decision.path_readings import SEGMENT_START
 from proxy.decision.routes import Route
 
-_PLAIN = re.compile(r"(?>(?:/(?!\.)[A-Za-z0-9_~!$'*+,=:@().-]++)+)\Z")
+_PLAIN = re.compile(r"(?>(?:/(?![.(])[A-Za-z0-9_~!$'*+,=:@().-]++)+)\Z")
 """A path with only one reading (path_readings.py), which does not end with a slash."""
 _LONGEST = 256
 _MOST_RULES, _MOST_EXCLUDED = 16, 64

@@ -123,11 +123,18 @@ def without_foreign_bytes(raw: bytes) -> list[bytes]:
         for escape in _LOW_ESCAPES:
             high = high.replace(escape, b"%25" + escape[1:])
         decoded = decode(high)
-        try:
-            decoded.decode()
-        except UnicodeDecodeError:
+        if not is_utf_8(decoded):
             found[decoded.decode(errors="ignore").encode()] = None
     return list(found)
+
+
+def is_utf_8(raw: bytes) -> bool:
+    """Return whether bytes are UTF-8."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def has_escapes(raw: bytes) -> bool:

@@ -210,6 +210,8 @@ ROWS: list[Row] = [
         (get("/api/sites/shop\\x"), "The path contains a backslash"),
         (get("/api/sites/shop%5Cx"), "The path contains a backslash"),
         (get("/api/sites/shop%00"), "The path contains a control character"),
+        (get("/(S(x))/api/sites/shop/y"), "The path contains a segment such as `(S(x))`"),
+        (get("/api/%28S(x)%29/sites/shop/y"), "The path contains a segment such as `(S(x))`"),
         (get("//api/sites/shop"), "The path begins with `//`"),
         (get("/api/sites/shop/%C0%AE"), "The path contains overlong UTF-8"),
         (get("/api/sites/shop/%EF%BC%8E%EF%BC%8E/x"), "The path contains a character that some servers convert to"),

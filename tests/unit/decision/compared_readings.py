@@ -145,7 +145,9 @@ def _is_deliberately_stricter(target: bytes) -> bool:
         re.search(rb"[&?#][^&?#/=;!'()*,]+=|[&?#;][\W_]*site", reading, re.IGNORECASE)
         for reading in readings.paths(path)
     )
-    many = len(readings.splits(path)) > 24
+    # Dropping bytes that are not UTF-8 doubles the readings, so fewer of the others are allowed.
+    foreign = any(readings.utf_8(reading) != reading for reading in readings.paths(path))
+    many = len(readings.splits(path)) > (12 if foreign else 24)
     names = [piece.partition(b"=")[0] for piece in re.split(rb"[&;?]", target.partition(b"?")[2])]
     hidden = any(re.search(rb"[&;?#=]", reading) for name in names for reading in readings.rounds(name))
     # More than four values are refused if one may be encoded twice.

@@ -108,7 +108,7 @@ TAILS = st.lists(
         b"x", b"a.b", b"...", b".x", b"%20", b"%25", b"100%25", b"%2525", b"+", b"~", b"@", b"'", b"(", b"%c3%a9", b",",
         b"/", b"/", b"//", b"%2f", b"%252f", b";p=1", b";", b"%3b", b"%253bq", b"api", b"sites", b"blog", b"shop",
         b".json", b"=", b"%3d", b"%3f", b"..", b"/..", b".", b"%2e", b"%252e%252e", b"%5c", b"%00", b"%0a", b"%",
-        b"%ff", b"%e9", b"%25ff",
+        b"%ff", b"%e9", b"%25ff", b"/(S(x))/", b"/%28S(x)F(y)%29", b"/Pages(1)", b"/(1)",
     ]),
     max_size=6,
 ).map(b"".join)  # fmt: skip
