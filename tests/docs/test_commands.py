@@ -139,7 +139,10 @@ def test_the_readme_leads_from_a_clone_to_a_working_key(reader: Reader, database
     assert '"site": "shop"' in (output := succeed(reader, page, use)), output
 
 
-@pytest.mark.parametrize("page", ["docs/refusals.md", "docs/containers.md", "docs/operating.md", "docs/signing-in.md"])
+@pytest.mark.parametrize(
+    "page",
+    ["docs/refusals.md", "docs/containers.md", "docs/limits.md", "docs/operating.md", "docs/signing-in.md"],
+)
 def test_the_commands_of_a_page_work_while_serve_runs(reader: Reader, page: str) -> None:
     for text in commands(page):
         succeed(reader, page, text)
