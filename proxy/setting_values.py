@@ -12,7 +12,7 @@ from sql.dsn.hosts import MAX_SOCKET_PATH
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
 
-_NEVER_FORWARDED = {
+NEVER_FORWARDED = {
     "CONNECT": "it opens a tunnel, and Sitelatch is not a forward proxy",
     "PRI": "it starts an HTTP/2 connection (RFC 9113 §3.4)",
     "TRACE": "its response repeats the request, with the headers that Sitelatch adds (RFC 9110 §9.3.8)",
@@ -28,8 +28,8 @@ def check_method(method: str) -> str:
     """Return the method if it may be forwarded. Raises ValueError otherwise."""
     if not _METHOD.match(method):
         raise ValueError(f'{method!r} is not a valid method. Write it in uppercase, such as "PROPFIND"')
-    if method in _NEVER_FORWARDED:
-        raise ValueError(f"{method} is never forwarded: {_NEVER_FORWARDED[method]}")
+    if method in NEVER_FORWARDED:
+        raise ValueError(f"{method} is never forwarded: {NEVER_FORWARDED[method]}")
     return method
 
 
@@ -80,6 +80,13 @@ def _check_upstream(url: str) -> str:
 
 
 UpstreamUrl = Annotated[str, AfterValidator(_check_upstream)]
+
+
+def place_of(upstream: str) -> str:
+    """Return the URL of an upstream in a form in which two spellings of one place are equal."""
+    url = upstream.lower().rstrip("/")
+    return url.rpartition(":")[0] if DEFAULT_PORTS.match(url) else url
+
 
 _SOCKET_MODE = re.compile(r"0?[0-7]{3}\Z")
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from proxy.decision.claim import Claim
+from proxy.decision.other_paths import may_reach_other_paths
 from proxy.decision.route_table import RouteTable
 from proxy.decision.routes import Route
 from proxy.decision.site_ids import shown_id
@@ -17,6 +18,7 @@ from proxy.grants.token_bucket import client_network
 from proxy.http.headers import Head
 from proxy.observe.metrics import Metrics
 from proxy.refusals import AMBIGUOUS_REQUEST, BAD_REQUEST, INTERNAL_ERROR
+from proxy.setting_values import NEVER_FORWARDED
 from proxy.shadow_findings import Finding
 
 MOST_LOOKUPS = 1_000
@@ -34,10 +36,17 @@ def shadowed_route(table: RouteTable, head: Head, verdict: Verdict) -> Route | N
     if refusal is INTERNAL_ERROR:
         return None
     if claim is not None:
-        return claim.route if claim.route.in_shadow_mode else None
-    if refusal is None or refusal.code not in _BEFORE_ROUTE:
+        route = claim.route if claim.route.in_shadow_mode else None
+    elif refusal is not None and refusal.code in _BEFORE_ROUTE:
+        route = table.shadowed_route_at(head.target)
+    else:
         return None
-    return table.shadowed_route_at(head.target)
+    if route is None or refusal is None:
+        return route
+    if head.method.decode("latin-1").upper() in NEVER_FORWARDED:
+        return None
+    # The refusal may hide that a later step would have refused this too, so the request itself is checked.
+    return None if table.shares_enforced_upstream(route) and may_reach_other_paths(route, head) else route
 
 
 def _ignore(finding: Finding) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from proxy.http.cors import FORWARDED_PREFLIGHTS_WARNING
 from proxy.relay.listeners import accepts_ipv6_only
+from proxy.setting_values import place_of
 from proxy.settings import HeaderRule, ListenSettings, ProxySettings, QueryRule, RouteSettings
 from sitelatch.config import Config
 from sitelatch.config_source import Fault
@@ -18,6 +19,7 @@ def warnings(config: Config) -> list[Fault]:
     listeners += _listener_warnings("admin", config.admin, config.admin.trusted_proxies)
     listeners += _shared_address_warnings(config.proxy)
     listeners += _idle_warnings(config)
+    listeners += _shared_upstream_warnings(config.proxy.routes)
     return [
         *listeners,
         *(
@@ -85,6 +87,19 @@ def _idle_warnings(config: Config) -> Iterator[Fault]:
 def is_about_shadow_mode(warning: Fault) -> bool:
     """Return whether a warning is about a route in shadow mode."""
     return warning.place[-1] == "mode"
+
+
+def _shared_upstream_warnings(routes: Sequence[RouteSettings]) -> Iterator[Fault]:
+    """Warn of each route in shadow mode that has the upstream of an enforced route."""
+    enforced = {place_of(route.upstream): route.name for route in reversed(routes) if route.mode == "enforce"}
+    for index, route in enumerate(routes):
+        if route.mode == "shadow" and (name := enforced.get(place_of(route.upstream))) is not None:
+            yield Fault(
+                ("proxy", "routes", index, "upstream"),
+                f'is also the upstream of "{name}", which is enforced. So requests that may reach another path of it '
+                "through a parameter or header stay refused here, but a body that names one is forwarded without a key "
+                "(docs/shadow-mode.md).",
+            )
 
 
 _DAY_SECONDS = 86_400

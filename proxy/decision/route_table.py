@@ -11,6 +11,7 @@ from proxy.decision.routes import Route
 from proxy.http.headers import Head
 from proxy.http.percent_encoding import text
 from proxy.refusals import AMBIGUOUS_REQUEST, NO_ROUTE, Refusal, Refused
+from proxy.setting_values import place_of
 from proxy.settings import KeySettings, RouteSettings
 
 _REMEMBERED = 10_000
@@ -42,6 +43,7 @@ class RouteTable:
         self.methods = frozenset().union(*(route.methods for route in self.routes))
         self.has_shadow_mode = any(route.in_shadow_mode for route in self.routes)
         """Whether a route is in shadow mode."""
+        self._enforced_places = {place_of(each.settings.upstream) for each in self.routes if not each.in_shadow_mode}
         self._shadows_every_path = all(route.in_shadow_mode for route in self.routes) and any(
             route.settings.path == "/" for route in self.routes
         )
@@ -116,6 +118,10 @@ class RouteTable:
                     if route is None or not route.in_shadow_mode:
                         return None
         return self.route_at(target)
+
+    def shares_enforced_upstream(self, route: Route) -> bool:
+        """Return whether an enforced route has the same upstream as this route."""
+        return place_of(route.settings.upstream) in self._enforced_places
 
     def lines_of(self, refusal: Refusal, received: Head) -> bytes:
         """Return the CORS headers with which a malformed request is refused."""

@@ -42,6 +42,24 @@ def test_a_warning_says_what_to_write_instead(tmp_path: Path, route: str, instea
     assert instead in warning
 
 
+@pytest.mark.parametrize(
+    ("upstream", "mode", "warned"),
+    [
+        ("http://127.0.0.1:1", "shadow", True),
+        ("http://127.0.0.1:1/", "shadow", True),
+        ("http://127.0.0.1:2", "shadow", False),
+        ("http://127.0.0.1:1", "enforce", False),
+    ],
+)
+def test_a_route_in_shadow_mode_with_the_upstream_of_an_enforced_route_has_a_warning(
+    tmp_path: Path, upstream: str, mode: str, warned: bool
+) -> None:
+    other = f'[[proxy.routes]]\nname = "new"\npath = "/new"\nupstream = "{upstream}"\nmode = "{mode}"'
+    found = warnings_for(tmp_path, f'path = "/data"\n{other}')
+    found = [warning for warning in found if warning.startswith('[[proxy.routes]] "new" upstream')]
+    assert ['is also the upstream of "data", which is enforced' in warning for warning in found] == [True] * warned
+
+
 def test_a_day_limit_that_the_rate_never_reaches_is_reported(tmp_path: Path) -> None:
     limits = "[proxy.routes.user_limits]\nrequests_per_second = 1\nrequests_per_day = "
     [warning] = warnings_for(tmp_path, f"{limits}86401")
