@@ -65,7 +65,8 @@ def refuse_form_body(method: bytes, fields: Fields, form_body: str) -> None:
     for name, value in fields:
         if FOLDED[name] == b"content-type":
             lower = value.lower()
-            if b"x-www-form-urlencoded" in lower or b"multipart/" in lower:
+            # Python's `multipart` package, and so Bottle and Zope, also parse `application/x-url-encoded`.
+            if b"encoded" in lower or b"multipart/" in lower:
                 raise Refused(FORM_BODY_NOT_READ)
             is_present = is_present or (value != b"" and name.lower() == b"content-type")
     if not is_present and (method == b"POST" or (form_body == "refuse" and method in _FORM_METHODS)):

@@ -349,6 +349,7 @@ def test_the_route_decides_whether_a_preflight_passes() -> None:
         (b"POST", b"application/x-www-form-urlencoded"),
         (b"POST", b"Multipart/Form-Data; boundary=x"),
         (b"PUT", b"application/X-WWW-form-urlencoded; charset=utf-8"),
+        (b"POST", b"application/x-url-encoded"),  # Bottle and Zope
         (b"GET", b"multipart/mixed; boundary=x"),
         (b"POST", None),  # Rack reads a POST without a type as a form
     ],
