@@ -90,7 +90,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             #    `noticed` has a bit for each kind of header that a later step reads.
             if settings.drop_headers:
                 head = head.with_fields(route.drop_headers.remaining(head.fields))
-            claim.key, claim.target, claim.fields, noticed, pieces = route.key_reader.read(head)
+            claim.key, claim.target, claim.fields, noticed, pieces = route.key_reader.read(head, work)
             if settings.forward_key:
                 claim.target, claim.fields = head.target, head.fields
             if head.dropped:

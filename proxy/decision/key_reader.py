@@ -68,12 +68,13 @@ class KeyReader:
         self.noticed = self.names | self.watched.keys()
         """The folded names of all these headers."""
 
-    def read(self, head: Head) -> tuple[bytes | None, bytes, Fields, int, Pieces | None]:
+    def read(self, head: Head, work: int = 0) -> tuple[bytes | None, bytes, Fields, int, Pieces | None]:
         """Return the key or None, the target and fields without the key, and the bits of the watched headers found.
 
         The last value is the pieces of the query with the key, or None if the query was not split.
 
-        Raises Refused if there are two different keys, or if a location can be read in two ways.
+        Raises Refused if there are two different keys, if a location can be read in two ways, or if the query takes too
+        much work. `work` is the work that the head takes otherwise.
         """
         keys: set[bytes] = set()
         fields: Fields = []
@@ -105,7 +106,7 @@ class KeyReader:
         pieces: Pieces | None = None
         if self._queries is not None and b"?" in target:
             before = _count(keys)
-            target, pieces = QueryKey.read(self._queries, target, keys)
+            target, pieces = QueryKey.read(self._queries, target, keys, work)
             in_query = _count(keys) - before
         keys.discard(b"")
         if len(keys) > 1:

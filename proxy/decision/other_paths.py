@@ -31,7 +31,8 @@ def may_reach_other_paths(route: Route, head: Head) -> bool:
     path, _, raw_query = head.target.partition(b"?")
     try:
         if settings.encoded_parameters == "refuse":
-            refuse_parameters(read_path(path).texts, _IN_PATHS)
+            found = read_path(path)
+            refuse_parameters(found.texts, _IN_PATHS, found.work)
         if raw_query:
             refuse_charset(fields, raw_query)
         # What follows a raw `#` may be read as the rest of the query.

@@ -86,16 +86,16 @@ class QueryKey:
         return challenge_without_scheme("query", self.name)
 
     @staticmethod
-    def read(finder: Finder, target: bytes, keys: set[bytes]) -> tuple[bytes, Pieces | None]:
+    def read(finder: Finder, target: bytes, keys: set[bytes], work: int) -> tuple[bytes, Pieces | None]:
         """Return a target without the parameters that `finder` finds, and add their values to `keys`.
 
         Also return the pieces of the whole query, or None if it was not split. Raises Refused if servers disagree on
-        where the parameter ends.
+        where the parameter ends, or if the query takes too much work. `work` is the work of the rest of the head.
         """
         path, _, query = target.partition(b"?")
         if finder.is_silent(query):
             return target, None
-        pieces = finder.split(query)
+        pieces = finder.split(query, work)
         kept = []
         begin = 0
         for start, end, _ in finder.find(pieces):

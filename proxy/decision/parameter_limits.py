@@ -25,7 +25,7 @@ LONG_COOKIE_NAMES: Final = 256
 MANY_NAMES: Final = 64
 """Odd names that take more than 1024 bytes in total (256 in cookies), or more than 64 names, must not be encoded twice.
 If they take more bytes, each `%` must begin an escape, because decoding others is slow. For the same reason, cookies
-must then be ASCII when decoded, and parameters must not contain many accents and ligatures."""
+must then be ASCII when decoded, and parameters must be UTF-8 without many accents and ligatures."""
 
 FEW_NAMES: Final = 7
 """At most 7 odd names that contain an encoded line break are read one by one."""
@@ -73,7 +73,8 @@ LONG_ODD_NAMES = AMBIGUOUS_REQUEST.because(
 )
 LONG_FOREIGN_NAMES = AMBIGUOUS_REQUEST.because(
     f"The percent-encoded names of parameters have more than {LONG_NAMES} bytes together and contain many accents or "
-    f"ligatures, or those of cookies have more than {LONG_COOKIE_NAMES} bytes together and are outside ASCII. {_SPLIT}"
+    "ligatures or are not UTF-8, or those of cookies have more than "
+    f"{LONG_COOKIE_NAMES} bytes together and are outside ASCII. {_SPLIT}"
 )
 LONG_BARE_PERCENTS = AMBIGUOUS_REQUEST.because(
     f"The percent-encoded names of parameters have more than {LONG_NAMES} bytes together, or those of cookies more "

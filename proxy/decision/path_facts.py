@@ -57,7 +57,7 @@ def path_facts(route: Route, path: bytes, found: PathReadings) -> PathFacts:
     try:
         named = _site_in_path(route, path, found)
         if route.settings.encoded_parameters == "refuse":
-            refuse_parameters(found.texts, route.path_parameters)
+            refuse_parameters(found.texts, route.path_parameters, found.work)
     except Refused as refused:
         return PathFacts(route, readings, refused.refusal, work=found.work)
     rules = route.site_rules

@@ -27,8 +27,11 @@ def holds_parameter(text: bytes) -> bool:
     return _PARAMETER.search(text) is not None
 
 
-def refuse_parameters(texts: Iterable[bytes], finder: Finder) -> None:
-    """Raise Refused if a path, raw or decoded, contains a parameter, or a name that `finder` looks for."""
+def refuse_parameters(texts: Iterable[bytes], finder: Finder, work: int) -> None:
+    """Raise Refused if a path, raw or decoded, contains a parameter, or a name that `finder` looks for.
+
+    `work` is the work that the path takes otherwise.
+    """
     read = (0, 0)
     for decoded in texts:
         # Another round of decoding matters only if it reveals separators or equals signs, because the finder decodes
@@ -37,5 +40,5 @@ def refuse_parameters(texts: Iterable[bytes], finder: Finder) -> None:
         if not marks[0] or marks == read:
             continue
         read = marks
-        if holds_parameter(decoded) or finder.find(finder.split(decoded)):
+        if holds_parameter(decoded) or finder.find(finder.split(decoded, work)):
             raise Refused(_ENCODED_PARAMETER)

@@ -164,8 +164,13 @@ def _decoded(names: list[bytes], long: int, work: int) -> str:
         raise Refused(SEPARATORS_IN_NAMES)
     if lines.isascii():
         return lines.lower().decode("ascii")
-    check_work(work + names_work(len(names), len(joined)))
-    foreign = text(lines)
-    if len(joined) > long and (long < LONG_NAMES or is_slow_to_fold(foreign)):
+    if len(joined) <= long:
+        return fold_letters(text(lines))
+    try:
+        foreign = lines.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refused(LONG_FOREIGN_NAMES) from None
+    check_work(work + names_work(len(names), len(foreign)))
+    if long < LONG_NAMES or is_slow_to_fold(foreign):
         raise Refused(LONG_FOREIGN_NAMES)
     return fold_letters(foreign)

@@ -15,9 +15,9 @@ _FIELD, _COOKIE, _FOUND, _FOUND_ODD_NAME, _SITE = 10, 2, 16, 28, 16
 _PARAMETERS, _ODD_NAMES, _ODD_VALUES = 4, 2, 4
 """The number of parameters that count as one unit of work, and of odd names and odd values that count as another: those
 that contain `%` or bytes outside ASCII."""
-_DIFFERENT_NAME, _FOLDED_BYTES = 1, 16
-"""The additional work of each different odd name, and the number of their bytes that count as one unit of work if they
-are not ASCII when decoded."""
+_DIFFERENT_NAME, _FOLDED = 1, 6
+"""The additional work of each different odd name, and the number of their characters that count as one unit of work if
+some of them are outside ASCII."""
 _DEEP_BYTE = 2
 """The work of each byte in a wanted value that is encoded more than once. Every reading of the value is compared."""
 _PATH_BYTES, _READING_BYTES, _READING = 8, 5, 48
@@ -66,8 +66,8 @@ def found_work(values: Collection[bytes], *, deep: bool, odd_names: int) -> int:
 
 
 def names_work(names: int, folded: int) -> int:
-    """Return the additional work of different odd names, and of the bytes in them if these are not ASCII."""
-    return _DIFFERENT_NAME * names + folded // _FOLDED_BYTES
+    """Return the additional work of different odd names, and of their `folded` characters if some are outside ASCII."""
+    return _DIFFERENT_NAME * names + folded // _FOLDED
 
 
 def sites_work(sites: Collection[str]) -> int:

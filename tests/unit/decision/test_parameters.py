@@ -246,6 +246,7 @@ def test_the_names_of_a_table_with_forty_columns_pass() -> None:
     [
         b"&".join(b"%%61%d=x" % number for number in range(1001)),
         b"&".join(b"%%cc%%b4%%cc%%81%d=x" % number for number in range(200)),
+        b"&".join(b"a%%ff%d=x" % number for number in range(200)),
         b"&".join([b"a=x"] * 1001),
         b"&".join([b"site=a%20b"] * 17),
         b"&".join([b"site=a"] * 17) + b";x=1",
