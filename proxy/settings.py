@@ -53,6 +53,8 @@ class HeaderRule(ValueRule):
     header: str
 
 
+MIN_PER_SECOND: Final = 1e-6
+"""The smallest limit of an API user, about one request in twelve days."""
 MAX_PER_SECOND: Final = 1_000_000
 MAX_BURST: Final = 1_000_000
 MAX_PER_DAY: Final = 1_000_000_000_000
@@ -111,7 +113,9 @@ class CorsSettings(Settings):
 class UserLimitSettings(Settings):
     """`[proxy.routes.user_limits]`: the limits of each API user on the route."""
 
-    requests_per_second: Annotated[float, Field(gt=0, le=MAX_PER_SECOND, allow_inf_nan=False)] | None = None
+    requests_per_second: Annotated[float, Field(ge=MIN_PER_SECOND, le=MAX_PER_SECOND, allow_inf_nan=False)] | None = (
+        None
+    )
     burst: Annotated[int, Field(gt=0, le=MAX_BURST)] | None = None
     requests_per_day: Annotated[int, Field(gt=0, le=MAX_PER_DAY)] | None = None
 

@@ -26,7 +26,7 @@ from admin.api.user_conditions import MAX_METHODS, MAX_NETWORKS
 from admin.api.user_creation import MAX_SITES
 from admin.api.user_order import Sort
 from admin.text_rules import NAME_LENGTH, WORKSPACE, WORKSPACE_LENGTH, is_text
-from proxy.settings import MAX_BURST, MAX_PER_DAY, MAX_PER_SECOND
+from proxy.settings import MAX_BURST, MAX_PER_DAY, MAX_PER_SECOND, MIN_PER_SECOND
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
@@ -131,7 +131,8 @@ class EditUser(Body):
         None
     )
     requests_per_second: (
-        Annotated[float, Field(allow_inf_nan=False), _checked_later(exclusiveMinimum=0, maximum=MAX_PER_SECOND)] | None
+        Annotated[float, Field(allow_inf_nan=False), _checked_later(minimum=MIN_PER_SECOND, maximum=MAX_PER_SECOND)]
+        | None
     ) = None
     burst: Annotated[int, _checked_later(minimum=1, maximum=MAX_BURST)] | None = None
     requests_per_day: Annotated[int, _checked_later(minimum=1, maximum=MAX_PER_DAY)] | None = None

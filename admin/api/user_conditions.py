@@ -7,7 +7,7 @@ from typing import Final
 from admin.problems import Fault, Invalid
 from proxy.decision.networks import read_network
 from proxy.setting_values import check_method
-from proxy.settings import MAX_BURST, MAX_PER_DAY, MAX_PER_SECOND
+from proxy.settings import MAX_BURST, MAX_PER_DAY, MAX_PER_SECOND, MIN_PER_SECOND
 
 READ_ONLY: Final = ("GET", "HEAD", "OPTIONS")
 """The methods of a read-only key (RFC 9110 §9.2.1), without TRACE, which is never forwarded."""
@@ -52,9 +52,10 @@ def check_networks(networks: Sequence[str] | None) -> list[str] | None:
 def check_limits(requests_per_second: float | None, burst: int | None, requests_per_day: int | None) -> None:
     """Raise Invalid unless these can be the limits of an API user."""
     _check_limit("requests_per_day", requests_per_day, 1, MAX_PER_DAY, _OF_ROUTE)
-    if requests_per_second is not None and not 0 < requests_per_second <= MAX_PER_SECOND:
+    if requests_per_second is not None and not MIN_PER_SECOND <= requests_per_second <= MAX_PER_SECOND:
         raise Invalid.at(
-            "requests_per_second", detail=f"Give a number above 0 and up to {MAX_PER_SECOND:,}, or null {_OF_ROUTE}."
+            "requests_per_second",
+            detail=f"Give a number from {MIN_PER_SECOND:f} to {MAX_PER_SECOND:,}, or null {_OF_ROUTE}.",
         )
     if burst is not None and requests_per_second is None:
         raise Invalid.at("burst", detail="A burst needs requests_per_second.")

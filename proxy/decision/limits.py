@@ -3,6 +3,8 @@
 import math
 from typing import NamedTuple
 
+from proxy.settings import MIN_PER_SECOND
+
 
 class Rate(NamedTuple):
     """A token bucket: it gains `per_second` tokens, holds at most `burst`, and each request takes one."""
@@ -23,6 +25,7 @@ def read_limits(per_second: float | None, burst: int | None, per_day: int | None
     """Return the limits with these values, or None if there are none. By default, a burst is a second's worth."""
     if per_second is None:
         return None if per_day is None else Limits(per_day=per_day)
+    per_second = max(per_second, MIN_PER_SECOND)
     return Limits(Rate(per_second, burst or max(math.ceil(per_second), 1)), per_day)
 
 

@@ -31,7 +31,7 @@ class Bucket:
         if self.has_token(now):
             self._tokens -= 1
             return 0.0
-        return (1 - self._tokens) / (self.limit.per_second * self.share)
+        return (1 - self._tokens) / (self.limit.per_second * max(self.share, _ALMOST))
 
     def has_token(self, now: float) -> bool:
         """Return whether `take` would take a token."""
@@ -44,10 +44,10 @@ class Bucket:
         self.limit, self.share = limit, share
         self._tokens = min(self._tokens, self.size)
 
-    def is_full(self, now: float) -> bool:
-        """Return whether it is full, so that it can be forgotten."""
+    def is_like_new(self, share: float, now: float) -> bool:
+        """Return whether it holds at least as many tokens as a new bucket with this share, and can be forgotten."""
         self._count(now)
-        return self._tokens >= self.size
+        return self._tokens >= max(self.limit.burst * share, 1.0) - _ALMOST
 
     def _count(self, now: float) -> None:
         """Add the tokens that were gained since the last time."""

@@ -24,12 +24,13 @@ class Days:
         """Return 0 if the API user may make another request today, or the seconds until the day ends."""
         wall = self._wall_clock()
         day = int(wall // _DAY_SECONDS)
-        if day != self._day:
+        # A clock that is set back across midnight by a moment must not clear the counts.
+        if day > self._day or day < self._day - 1:
             self._day = day
             self._counts = {}
         if self._counts.setdefault(user_id, 0) < limit:
             return 0
-        return math.ceil((day + 1) * _DAY_SECONDS - wall)
+        return math.ceil((self._day + 1) * _DAY_SECONDS - wall)
 
     def count(self, user_id: str) -> None:
         """Count a request that passes, after `seconds_left` has returned 0 for it."""

@@ -10,7 +10,8 @@ _WEIGHT = 0.5
 
 _NEGLIGIBLE = 0.01
 """The part of a limit up to which demand is not reported, in all processes together. This keeps reports small, because
-most API users stay far below their limit."""
+most API users stay far below their limit. A bucket that lacks tokens is reported all the same: it must not fill while
+others use the whole limit."""
 
 
 class Demand:
@@ -33,7 +34,7 @@ class Demand:
         self._asked.append(bucket)
 
     def measure(self, now: float) -> dict[str, float]:
-        """Return the demand since the last measurement, in requests per second, of each party that has any."""
+        """Return the demand of each party that has any, or lacks tokens, in requests per second since the last call."""
         seconds = max(now - self._measured_at, 1e-3)
         asked, self._asked, self._measured_at = self._asked, [], now
         measured = {bucket.party: (bucket, bucket.asked / seconds) for bucket in asked}
@@ -44,7 +45,8 @@ class Demand:
             measured[party] = (used, before + _WEIGHT * (newest - before))
         self._demand = {}
         for party, (bucket, demand) in measured.items():
-            if demand > _NEGLIGIBLE * bucket.limit.per_second / self.processes:
+            negligible = demand <= _NEGLIGIBLE * bucket.limit.per_second / self.processes
+            if not negligible or not bucket.is_like_new(self.first_share, now):
                 self._demand[party] = (bucket, demand)
             else:
                 bucket.change(bucket.limit, self.first_share, now)

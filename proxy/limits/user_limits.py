@@ -23,7 +23,7 @@ _SHARE_SECONDS = 5.0
 """How long it may take until this process has a larger share of a limit, because others have less demand."""
 
 _FORGET_SECONDS = 60.0
-"""The interval in which full buckets are forgotten. A new one begins full."""
+"""The interval in which buckets are forgotten that hold as much as new ones."""
 
 
 class UserLimits:
@@ -110,13 +110,14 @@ class UserLimits:
         bucket = self._buckets.get(party)
         if bucket is None:
             if now >= self._forget_at:
-                self._forget_full(now)
+                self._forget_unused(now)
             bucket = self._buckets[party] = Bucket(party, limit, self._demand.first_share, now)
             self.used = True
         elif bucket.limit is not limit and bucket.limit != limit:
             bucket.change(limit, bucket.share, now)
         return bucket
 
-    def _forget_full(self, now: float) -> None:
-        self._buckets = {party: bucket for party, bucket in self._buckets.items() if not bucket.is_full(now)}
+    def _forget_unused(self, now: float) -> None:
+        share = self._demand.first_share
+        self._buckets = {party: bucket for party, bucket in self._buckets.items() if not bucket.is_like_new(share, now)}
         self._forget_at = now + _FORGET_SECONDS

@@ -91,9 +91,17 @@ def test_a_bucket_counts_all_requests_that_asked() -> None:
     assert bucket.asked == 7
 
 
-def test_a_bucket_is_full_after_the_time_for_its_tokens() -> None:
+def test_a_bucket_is_like_a_new_one_after_the_time_for_its_tokens() -> None:
     bucket = Bucket("ada", Rate(2, 4), 1.0, 0.0)
-    assert bucket.is_full(0.0)
+    assert bucket.is_like_new(1.0, 0.0)
     bucket.take(0.0)
-    assert not bucket.is_full(0.25)
-    assert bucket.is_full(0.5)
+    assert not bucket.is_like_new(1.0, 0.25)
+    assert bucket.is_like_new(1.0, 0.5)
+
+
+def test_a_bucket_that_is_full_because_its_share_is_small_is_not_like_a_new_one() -> None:
+    bucket = Bucket("ada", Rate(2, 4), 1.0, 0.0)
+    bucket.change(bucket.limit, 0.0, 0.0)
+    assert not bucket.is_like_new(0.5, 100.0)
+    assert bucket.take(100.0) == 0.0
+    assert bucket.take(100.0) > 1000

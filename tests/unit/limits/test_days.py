@@ -109,3 +109,22 @@ def test_a_changed_limit_counts_what_has_passed_before() -> None:
     assert process.passed(100) == 100
     assert process.passed(10, replace(ADA, limits=Limits(per_day=50))) == 0
     assert process.passed(100, replace(ADA, limits=Limits(per_day=103))) == 3
+
+
+def test_a_clock_that_is_set_back_across_midnight_does_not_clear_the_counts() -> None:
+    process = Process()
+    midnight = datetime(2026, 12, 2, tzinfo=UTC).timestamp()
+    passed = 0
+    for step in (0.01, -0.01) * 100:
+        process.wall.now = midnight + step
+        passed += process.passed(1)
+    assert passed == 100
+
+
+def test_a_clock_that_was_days_ahead_begins_again_once_it_is_corrected() -> None:
+    process = Process()
+    today = process.wall.now
+    process.wall.now = today + 10 * 86_400
+    assert process.passed() == 100
+    process.wall.now = today
+    assert process.passed() == 100

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.decision.grant import Grant
-from proxy.decision.limits import Limits, Rate
+from proxy.decision.limits import Limits, Rate, read_limits
 from proxy.decision.routes import Route
 from proxy.limits.user_limits import UserLimits
 from proxy.refusals import Refusal
@@ -139,3 +139,28 @@ def test_full_buckets_are_forgotten() -> None:
     assert limits.take(replace(ADA, user_id="bob"), data) is None
     assert len(limits) == 2, "the busy user's bucket, which is not full, and the new one"
     assert passing(limits, ADA, data) == 161
+
+
+def test_a_client_that_now_and_then_empties_idle_processes_does_not_exceed_the_limit() -> None:
+    """One of four processes has a steady load. The others are asked only every 100 seconds."""
+    clock = Clock()
+    processes = [UserLimits(clock=clock) for _ in range(4)]
+    grant, data, passed = limited(ADA, 10, 1000), route(), 0
+    for second in range(2000):
+        demands = [process.measure() for process in processes]
+        for place, (process, mine) in enumerate(zip(processes, demands, strict=True)):
+            others = [demand for other, demand in enumerate(demands) if other != place]
+            process.divide({party: sum(each.get(party, 0) for each in others) for party in mine}, len(processes))
+        for _ in range(30):
+            clock.now += 1 / 30
+            passed += processes[0].take(grant, data) is None
+        if second % 100 == 99:
+            passed += sum(passing(process, grant, data) for process in processes[1:])
+    assert passed <= 2000 * 10 + 2 * 1000
+
+
+def test_the_smallest_limit_is_refused_with_429() -> None:
+    limits = UserLimits(clock=Clock())
+    tiny = replace(ADA, limits=read_limits(5e-324, None, None))
+    assert limits.take(tiny, route()) is None
+    assert refused(limits, tiny, route()).status == 429
