@@ -44,7 +44,7 @@ def usage_command(
     workspace: str | None,
     user_id: str | None,
 ) -> None:
-    """List how many requests of each API user passed or were refused, by day or by hour.
+    """List how many requests of each API user passed or were refused.
 
     OUTCOME is `passed` or the code of the refusal. Usage is kept by hour for 7 days and by day for 400 days. Deleted
     API users have no name.

@@ -480,7 +480,7 @@ def test_a_shell_can_complete_commands_and_options(config: Path) -> None:
         words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")), "_SITELATCH_COMPLETE": "bash_complete"}
         return sitelatch(environ=words).out
 
-    assert completions("sitelatch us") == "plain,users\n"
+    assert completions("sitelatch us") == "plain,usage\nplain,users\n"
     assert completions("sitelatch users li") == "plain,list\n"
     assert "plain,--json" in completions("sitelatch users list --")
 
