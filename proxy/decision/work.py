@@ -12,9 +12,9 @@ from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 # One unit of work is a hundredth of the cost of a plain head that no shortcut reads (proxy/http/plain_requests.py).
 MOST_WORK = 1450
 _FIELD, _COOKIE, _FOUND, _FOUND_ODD_NAME, _SITE = 10, 2, 16, 28, 16
-_PARAMETERS, _ODD_NAMES, _ODD_VALUES = 4, 2, 4
-"""The number of parameters that count as one unit of work, and of odd names and odd values that count as another: those
-that contain `%` or bytes outside ASCII."""
+_PARAMETER, _ODD_NAMES, _ODD_VALUES = 0.75, 2, 4
+"""The work of a parameter, and the numbers of odd names and odd values that count as another unit: those that contain
+`%` or bytes outside ASCII."""
 _DIFFERENT_NAME, _FOLDED = 1, 6
 """The additional work of each different odd name, and the number of their characters that count as one unit of work if
 some of them are outside ASCII."""
@@ -84,7 +84,7 @@ def head_work(head: Head) -> int:
         + len(head.target) // _TARGET_BYTES
         + sum([len(value) for _, value in head.fields]) // _VALUE_BYTES
         + len(cookies) // _COOKIE_BYTES
-        + query.count(b"&") // _PARAMETERS
+        + int(_PARAMETER * query.count(b"&"))
         + _COOKIE * (cookies.count(b";") + cookies.count(b","))
         + _encoding_work(query)
         + _encoding_work(cookies.translate(_TO_MARKS, _NO_MARKS))

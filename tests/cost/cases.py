@@ -943,6 +943,20 @@ MIXES: list[Mix] = [
     Mix({"query": Part(b"", (b"aaaaaa%c3%a9",), b"", TARGET_ROOM), "path": Part(SITE, (b"a%2541",), b"", 500)}),
     Mix({"query": Part(b"%c3%a9", (b"a&",), b"", 2000), "path": Part(SITE, (b"&%c3%bc",), b"", TARGET_ROOM)}),
     Mix({"path": Part(SITE + b"&", (b"aaa%c3%bc",), b"", TARGET_ROOM)}),
+    Mix(
+        {
+            "query": Part(b"shop%ff%25252541", (b"&..", b"%site_id%253b={n}&"), b"", 4863),
+            "path": Part(
+                SITE,
+                (b"D%cc%a4%cc%81rsitwsEexp1or%25252idrowsuery}]A54?", b"a1site", b"%3drow%%ef%b7%baef%queryb%0041ls"),
+                b"token.&",
+                1312,
+            ),
+            "cookies": Part(b"", (b"%0a$a{x}%2f(;",), b"", 2475),
+        },
+        method=b"POST",
+    ),
+    Mix({"query": Part(b"%61&", (b"&..",), b"", 2995)}),
     Mix({"query": Part(b"", (b":d",), b"=a", TARGET_ROOM)}),
     Mix({"query": Part(b"%61", (b":metho",), b"=a", TARGET_ROOM)}),
     Mix({"query": Part(b"", (b"%3adefault_",), b"=a", TARGET_ROOM)}),
