@@ -19,18 +19,19 @@ class Days:
         self._wall_clock = wall_clock
         self._day = 0
         self._counts: dict[str, int] = {}
+        self._left: tuple[int, dict[str, int]] = (0, {})
+        """The day before the last change of the day, and its counts, because the clock may be set back to it."""
 
     def seconds_left(self, user_id: str, limit: int) -> int:
         """Return 0 if the API user may make another request today, or the seconds until the day ends."""
         wall = self._wall_clock()
         day = int(wall // _DAY_SECONDS)
-        # A clock that is set back across midnight by a moment must not clear the counts.
-        if day > self._day or day < self._day - 1:
-            self._day = day
-            self._counts = {}
+        if day != self._day:
+            left, (before, counts) = (self._day, self._counts), self._left
+            self._day, self._counts, self._left = day, counts if before == day else {}, left
         if self._counts.setdefault(user_id, 0) < limit:
             return 0
-        return math.ceil((self._day + 1) * _DAY_SECONDS - wall)
+        return math.ceil((day + 1) * _DAY_SECONDS - wall)
 
     def count(self, user_id: str) -> None:
         """Count a request that passes, after `seconds_left` has returned 0 for it."""

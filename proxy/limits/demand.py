@@ -21,6 +21,8 @@ class Demand:
         self.processes = 1
         """How many processes apply limits, as far as this one knows."""
         self._measured_at = now
+        self._divided = True
+        """Whether the demand of the others was known after the last measurement."""
         self._asked: list[Bucket] = []
         self._demand: dict[str, tuple[Bucket, float]] = {}
 
@@ -48,13 +50,16 @@ class Demand:
             negligible = demand <= _NEGLIGIBLE * bucket.limit.per_second / self.processes
             if not negligible or not bucket.is_like_new(self.first_share, now):
                 self._demand[party] = (bucket, demand)
-            else:
+            if negligible and (party not in self._demand or not self._divided):
+                # While the others' demand is unknown, a share of almost nothing would refuse a load that moves here.
                 bucket.change(bucket.limit, self.first_share, now)
+        self._divided = False
         return {party: demand for party, (_, demand) in self._demand.items()}
 
     def divide(self, others: Mapping[str, float], processes: int, now: float) -> None:
         """Set the shares of the measured parties, given their demand in all other processes."""
         self.processes = processes
+        self._divided = True
         for party, (bucket, mine) in self._demand.items():
             if party in others:
                 bucket.change(bucket.limit, share(bucket.limit.per_second, mine, others[party], processes), now)

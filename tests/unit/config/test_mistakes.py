@@ -70,6 +70,8 @@ UPSTREAM = '"http://127.0.0.1:9000"'
         f"{ROUTE}[proxy.routes.user_limits]\nrequests_per_day = 0 #!\n",
         f"{ROUTE}[proxy.routes.user_limits]\nrequests_per_second = 0 #!\nburst = 0 #!\nrequest_per_day = 1 #!\n",
         f"{ROUTE}[proxy.routes.user_limits]\nrequests_per_second = 1000001 #!\nburst = 1.5 #!\n",
+        f"{ROUTE}[proxy.routes.user_limits]\nrequests_per_second = 1e-320 #!\n",
+        f"{ROUTE}[proxy.routes.user_limits]\nrequests_per_second = 0.00000099 #!\n",
         f"{ROUTE}[proxy.routes.upstream_tls] #!\n[ops]\nsocket_mode = '0660' #!\n",
         f"{ROUTE.replace('http:', 'https:')}upstream_tls = {{ ca = 'gone' }} #!\n[proxy.tls] #!\nkey = 'gone'\n",
         f"{ROUTE}[proxy.tls]\ncertificate = 'gone' #!\nkey = 'gone' #!\n[limits]\nx = 1 #!\n",

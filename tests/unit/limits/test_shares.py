@@ -78,6 +78,17 @@ class Fleet:
             self.clock.now = began + 1
         return passed
 
+    def drain(self, number: int) -> int:
+        """Send requests to a process until one is refused. Return how many pass."""
+        passed = 0
+        while self.processes[number].take(self.grant, ROUTE) is None:
+            passed += 1
+        return passed
+
+    def touch(self, number: int, user_id: str) -> None:
+        """Send a request of another API user to a process."""
+        self.processes[number].take(replace(self.grant, user_id=user_id), ROUTE)
+
     def _poisson(self, mean: float) -> int:
         count, at = 0, self._times.expovariate(1)
         while at < mean:
@@ -171,3 +182,39 @@ def test_an_idle_user_begins_again_with_an_equal_part() -> None:
     fleet.passed([1000, 1, 1, 1], 10)
     fleet.passed([0, 0, 0, 0], 20)
     assert fleet.passed([0, 50, 0, 0], 1, evenly=True) == 50
+
+
+@pytest.mark.parametrize(
+    ("processes", "limit", "period", "seconds"),
+    [(4, Rate(10, 1000), 100, 2000), (16, Rate(10, 1000), 100, 2000), (8, Rate(10, 100), 15, 600)],
+)
+def test_buckets_that_are_emptied_now_and_then_let_no_more_pass_than_the_limit(
+    processes: int, limit: Rate, period: int, seconds: int
+) -> None:
+    fleet = Fleet(processes, limit)
+    passed = 0
+    for second in range(seconds):
+        passed += fleet.passed([30.0] + [0.0] * (processes - 1), 1, evenly=True)
+        if second % period == period - 1:
+            passed += sum(fleet.drain(number) for number in range(1, processes))
+    assert passed <= limit.burst + limit.per_second * seconds * 1.05
+
+
+def test_a_bucket_that_is_forgotten_and_made_again_gives_no_tokens() -> None:
+    fleet = Fleet(4, Rate(10, 1000))
+    passed = 0
+    for second in range(1300):
+        passed += fleet.passed([30.0, 0, 0, 0], 1, evenly=True)
+        if second % 130 == 129:
+            passed += fleet.drain(1)
+            fleet.touch(1, "bob")  # buckets are forgotten when another API user gets one
+    assert passed <= 1000 + 10 * 1300 * 1.05
+
+
+def test_a_process_whose_part_others_used_gets_an_equal_part_in_an_outage() -> None:
+    fleet = Fleet(4, Rate(200, 200))
+    fleet.passed([1000, 1, 1, 1], 10)
+    fleet.passed([1000, 0, 0, 0], 30)
+    fleet.database_up = False
+    fleet.passed([1000, 0, 0, 0], 2)
+    assert fleet.passed([0, 1000, 0, 0], 10) / 10 == pytest.approx(50, rel=0.1)
