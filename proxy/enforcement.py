@@ -212,8 +212,7 @@ class Enforcement:
             if refusal is MALFORMED_KEY:  # compare identity, because INVALID_KEY has the same code
                 self._metrics.lookup("refused_format")
             elif refusal is not None and claim is not None and claim.key is not None and not claim.passes_by_itself:
-                # Refused before its key was checked: count the use if the key is cached, but do not look it up for
-                # that.
+                # Refused before its key was checked. Count the use if the key is cached, but look nothing up for it.
                 grant = verdict.grant = self._known.cached_grant(claim.key)
         if grant is None:
             return

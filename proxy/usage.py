@@ -92,7 +92,8 @@ class Usage:
         """`on_flush` is called for each batch with its result (`ok` or `error`).
 
         `on_totals` is called after each batch with its UTC day, and with how many requests of each of its users have
-        passed on this day, in all processes. A batch whose first answer was lost, or without such requests, has none.
+        passed on this day, in all processes. It is not called if no request of the batch has passed, or if the
+        answer to the first attempt was lost.
         """
         self.counts = counts
         self._pool = pool

@@ -298,7 +298,7 @@ function keyLine(user, key) {
   const reveal = async () => {
     const { keys } = await request("POST", `users/${user.id}/reveal`);
     const found = keys.find((one) => one.hint === key.hint)?.api_key;
-    if (!found) throw new Error("This key cannot be revealed: it is no longer stored, or was encrypted with a different secret.");
+    if (!found) throw new Error("This key cannot be shown. The database no longer has it, or it was encrypted with another secret.");
     return found;
   };
   const runWithErrors = (button, work) => busy(button, async () => {
@@ -748,7 +748,7 @@ async function saveEdit() {
   }
 }
 
-// Show what someone else has changed. Fields that were not touched here get the new values; the others keep what was typed.
+// Show what someone else has changed. Fields that were not edited here get the new values. Edited fields keep their entries.
 function showConflict(current) {
   const [mine, theirs] = [typedValues(), valuesOf(current)];
   const changed = Object.keys(loadedValues).filter((field) => theirs[field] !== loadedValues[field]);

@@ -1,4 +1,4 @@
-"""How a limit is divided among processes, and what passes in several processes together."""
+"""How processes divide a limit, and how many requests they pass together."""
 
 import math
 import random

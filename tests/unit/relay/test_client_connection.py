@@ -3,12 +3,10 @@
 import asyncio
 import io
 import itertools
-from collections.abc import AsyncIterator
 
 import pytest
 
-from bench.driver import Driver, MemoryTransport, Setup, Visit
-from proxy.decision.api_keys import new_key
+from bench.driver import MemoryTransport, Visit
 from proxy.decision.route_table import RouteTable
 from proxy.decision.verdict import Verdict
 from proxy.enforcement import Enforcement, Pending
@@ -20,9 +18,10 @@ from proxy.relay.client_connection import ClientConnection
 from proxy.relay.front_door import FrontDoor
 from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySettings
 from tests.scopes import MemoryScope
+from tests.unit.relay.visits import KEY, KEYLESS, ROUTES, visit
 
-KEY = new_key()
-ROUTES = [{"name": "data", "upstream": "http://127.0.0.1:9000", "sites": ["path:/api/sites/{site}/**"]}]
+__all__ = ["visit"]
+
 REQUESTS = 2000
 CHUNKS = 5000
 
@@ -46,17 +45,6 @@ class FailingEnforcement(Enforcement):
         raise RuntimeError
 
 
-@pytest.fixture
-async def visit() -> AsyncIterator[Visit]:
-    driver = Driver(Setup({"routes": ROUTES}, known={KEY: {"sites": ["shop"]}}, sites={"shop": "acme"}))
-    await driver.start()
-    visit = driver.connect()
-    yield visit
-    visit.downstream.connection_lost(None)
-    await driver.close()
-
-
-KEYLESS = b"GET /api/sites/shop/x HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /api/sites/shop/x HTTP/1.1\r\nHost: a\r\nX-API-Key: %b\r\nTransfer-Encoding: chunked\r\n\r\n"
 MAX_TURNS = 10_000
 

@@ -1,18 +1,17 @@
 """The bytes of one turn of the event loop are handled together, in the right order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from bench.driver import Driver, MemoryTransport, Setup, Visit
-from proxy.decision.api_keys import new_key
+from bench.driver import MemoryTransport, Visit
 from proxy.relay.turn import Turn
+from tests.unit.relay.visits import KEY, KEYLESS, visit
 
-KEY = new_key()
-ROUTES = [{"name": "data", "upstream": "http://127.0.0.1:9000", "sites": ["path:/api/sites/{site}/**"]}]
-KEYLESS = b"GET /api/sites/shop/x HTTP/1.1\r\nHost: a\r\n\r\n"
+__all__ = ["visit"]
+
 GET = b"GET /api/sites/shop/x HTTP/1.1\r\nHost: a\r\nX-API-Key: %b\r\n\r\n" % KEY.encode()
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -30,16 +29,6 @@ class Connection:
         if self._error is not None:
             raise self._error
         return self._handled.append
-
-
-@pytest.fixture
-async def visit() -> AsyncIterator[Visit]:
-    driver = Driver(Setup({"routes": ROUTES}, known={KEY: {"sites": ["shop"]}}, sites={"shop": "acme"}))
-    await driver.start()
-    visit = driver.connect()
-    yield visit
-    visit.downstream.connection_lost(None)
-    await driver.close()
 
 
 async def test_responses_are_handled_before_requests() -> None:
